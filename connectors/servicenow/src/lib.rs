@@ -1,0 +1,1 @@
+//! The ServiceNow connector of Syncline.

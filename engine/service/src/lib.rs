@@ -1,0 +1,1 @@
+//! The host that turns linked connectors into a program.

@@ -1,0 +1,1 @@
+//! The sync engine: order, delivery, retry, idempotency and dead letters.

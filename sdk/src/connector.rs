@@ -1,0 +1,86 @@
+//! The trait that every connector implements.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::{Auth, BaseUrl, Batch, Event, Outbound, Reason, Reply, Verdicts};
+
+/// Translates events into requests to one CRM, and its replies into verdicts.
+///
+/// # Contract
+///
+/// - **Pure.** The same arguments give the same result. No clock, no randomness, no I/O, no
+///   memory between calls: what a conversation needs to know travels in [`Batch`] and in the
+///   [`Outbound`] that was sent.
+/// - **Total.** No reply may panic: any status from 100 to 599 with any body gets an answer.
+/// - **Honest.** [`Verdict::Delivered`](crate::Verdict::Delivered) and `Unchanged` are stated only
+///   on proof for that very event. Whatever isn't proven stays `Unknown`, which is how
+///   [`Verdicts`] start.
+/// - **Bounded.** A conversation (one [`begin`](Self::begin), then as many
+///   [`Progress::Call`]s as needed) has at most 16 requests. The engine ends longer ones.
+pub trait CrmConnector: Debug + Send + Sync + 'static {
+    /// Where requests go, with which credentials and limits, and what the connector can do.
+    /// Constant for the connector's life.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// The entity types that the configuration maps. A route that names another one is refused
+    /// at start.
+    fn entity_types(&self) -> Vec<&str>;
+
+    /// Whether this event can be turned into a request, so that a bad one never spoils its batch.
+    /// Called before [`begin`](Self::begin), which is only given accepted events.
+    ///
+    /// # Errors
+    /// The [`Reason`] with which the event is dead-lettered.
+    fn accepts(&self, event: &Event) -> Result<(), Reason>;
+
+    /// The first request for a batch. At most [`Limits::batch_events`] items are given.
+    fn begin(&self, batch: &Batch<'_>) -> Outbound;
+
+    /// What follows from the reply to `sent`: another request, or one verdict for each event.
+    fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress;
+}
+
+/// What follows from a reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// Send this next, such as the write after a look-up.
+    Call(Outbound),
+    /// Send this after at least that long, such as a poll of an asynchronous job.
+    CallAfter(Outbound, Duration),
+    /// The conversation is over.
+    Done(Verdicts),
+}
+
+/// Where a connector's requests go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// What every path is relative to.
+    pub base_url: BaseUrl,
+    /// How requests are authenticated.
+    pub auth: Auth,
+    /// The provider's limits.
+    pub limits: Limits,
+    /// What the connector can do.
+    pub capabilities: Capabilities,
+}
+
+/// A provider's limits for one request, and a sensible number of them at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Events in one request, at least 1.
+    pub batch_events: usize,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// Conversations under way at a time, unless the destination's configuration says otherwise.
+    pub concurrency: usize,
+}
+
+/// What a connector can do beyond sending.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// When a write is [in doubt](crate::Remembered::in_doubt), the connector finds out whether it
+    /// happened before it creates anything. Without it, a create in doubt is dead-lettered as
+    /// ambiguous.
+    pub look_up: bool,
+}

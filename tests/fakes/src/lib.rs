@@ -1,0 +1,1 @@
+//! CRMs that can refuse, with ledgers, for tests and demos.

@@ -1,0 +1,1 @@
+//! Tests of the house's walls: dependencies, files, docs.

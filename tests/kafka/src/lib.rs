@@ -1,0 +1,1 @@
+//! Tests against Kafka: the mock cluster, or a real one.

@@ -60,7 +60,7 @@ impl FieldMap {
                 FieldRule::Pointer(pointer) | FieldRule::Mapped(MappedField { from: pointer, .. }) => pointer,
                 FieldRule::Constant(_) => continue,
             };
-            if !pointer.is_empty() && !pointer.starts_with('/') {
+            if !pointer.starts_with('/') {
                 return Err(ConfigError::new(
                     format!("fields.{field}"),
                     "expected a JSON pointer into the payload, beginning with `/`, such as `/email`",
@@ -177,7 +177,9 @@ mod tests {
 
     #[test]
     fn a_pointer_begins_with_a_slash() {
-        let rules = serde_json::from_value(json!({"name": "name"})).unwrap();
-        assert_eq!(FieldMap::new(rules).unwrap_err().path, "fields.name");
+        for pointer in ["name", ""] {
+            let rules = serde_json::from_value(json!({"name": pointer})).unwrap();
+            assert_eq!(FieldMap::new(rules).unwrap_err().path, "fields.name");
+        }
     }
 }

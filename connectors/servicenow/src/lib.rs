@@ -1,1 +1,86 @@
-//! The ServiceNow connector of Syncline.
+//! The ServiceNow connector of Syncline: the Table API, with a key column that is looked up
+//! before anything is created.
+//!
+//! A program links it by naming it: `use syncline_servicenow as _;`. Its README lists the
+//! settings, the steps of a conversation and the reasons it gives.
+
+mod config;
+mod encode;
+mod interpret;
+mod model;
+
+use std::collections::BTreeMap;
+
+use syncline_sdk::{
+    Batch, Capabilities, CrmConnector, Endpoint, Event, Outbound, Progress, Reason, Registration, Reply, Verdict,
+    Verdicts,
+};
+
+pub use config::{EntityConfig, ServiceNowConfig};
+
+use encode::Mapping;
+use interpret::Next;
+
+inventory::submit! {
+    Registration {
+        kind: "servicenow",
+        crate_name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        summary: "ServiceNow: creates, updates and deletes records through the Table API",
+        capabilities: CAPABILITIES,
+        config_schema: || schemars::schema_for!(ServiceNowConfig).to_value(),
+        sample_config: config::SAMPLE,
+    }
+}
+
+const CAPABILITIES: Capabilities = Capabilities { look_up: true };
+
+#[derive(Debug)]
+struct ServiceNow {
+    endpoint: Endpoint,
+    entities: BTreeMap<String, Mapping>,
+}
+
+impl ServiceNow {
+    fn mapping(&self, event: &Event) -> Result<&Mapping, Reason> {
+        self.entities.get(&event.entity().kind).ok_or_else(|| {
+            Reason::new(
+                "unmapped_entity",
+                "the destination has no table for this entity type; add it under `entities`, or do not route it here",
+            )
+        })
+    }
+}
+
+impl CrmConnector for ServiceNow {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn entity_types(&self) -> Vec<&str> {
+        self.entities.keys().map(String::as_str).collect()
+    }
+
+    fn accepts(&self, event: &Event) -> Result<(), Reason> {
+        self.mapping(event)?.accepts(event, self.endpoint.limits.body_bytes)
+    }
+
+    fn begin(&self, batch: &Batch<'_>) -> Outbound {
+        let item = batch.first().and_then(|item| Some((self.mapping(item.event).ok()?, item)));
+        item.map_or_else(encode::nothing, |(mapping, item)| mapping.begin(item))
+    }
+
+    fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {
+        let Some(item) = batch.first() else {
+            return Progress::Done(Verdicts::unknown(batch));
+        };
+        let next = match self.mapping(item.event) {
+            Ok(mapping) => interpret::interpret(mapping, item, sent, reply),
+            Err(reason) => Next::Done(Verdict::Reject(reason)),
+        };
+        match next {
+            Next::Call(outbound) => Progress::Call(outbound),
+            Next::Done(verdict) => Progress::Done(Verdicts::all(batch, verdict)),
+        }
+    }
+}

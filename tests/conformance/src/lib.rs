@@ -1,1 +1,1 @@
-//! Runs the conformance suite over every linked connector.
+//! Runs the conformance suite over every linked connector: see `tests/every_connector.rs`.

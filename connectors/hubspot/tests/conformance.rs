@@ -1,0 +1,8 @@
+//! The rules that every connector keeps, on this one.
+
+use syncline_hubspot as _;
+
+#[test]
+fn conforms() {
+    syncline_conformance::assert_conforms(env!("CARGO_MANIFEST_DIR"));
+}

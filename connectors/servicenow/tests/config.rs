@@ -1,0 +1,79 @@
+//! What a configuration may say.
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+    use syncline_sdk::{ConnectorConfig, CrmConnector};
+    use syncline_servicenow as _;
+
+    /// Joins `more` to the least that is needed.
+    fn config(more: &Value) -> Value {
+        let mut config = json!({
+            "type": "servicenow",
+            "base_url": "https://acme.service-now.com",
+            "auth": { "type": "basic", "username": "env:U", "password": "env:P" },
+        });
+        let fields = config.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        config
+    }
+
+    fn connect(more: &Value) -> Result<Arc<dyn CrmConnector>, String> {
+        let config =
+            serde_json::from_value::<Box<dyn ConnectorConfig>>(config(more)).map_err(|error| error.to_string());
+        config?.connect().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn url_and_credentials_are_enough() {
+        let connector = connect(&json!({})).unwrap();
+        assert_eq!(connector.entity_types(), ["customer"]);
+        assert_eq!(connector.endpoint().limits.batch_events, 1);
+        assert!(connector.endpoint().capabilities.look_up);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_at_every_level() {
+        for more in [
+            json!({ "surplus": 1 }),
+            json!({ "auth": { "type": "bearer", "token": "env:T", "surplus": 1 } }),
+            json!({ "entities": { "customer": { "table": "t", "surplus": 1 } } }),
+        ] {
+            let error = connect(&more).unwrap_err();
+            assert!(error.contains("surplus"), "{error}");
+        }
+        let rule =
+            json!({ "entities": { "customer": { "table": "t", "fields": { "a": { "from": "/a", "surplus": 1 } } } } });
+        assert!(connect(&rule).is_err());
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_path() {
+        let entity = |fields: Value| json!({ "entities": { "customer": fields } });
+        for (more, path) in [
+            (json!({ "auth": { "type": "none" } }), "auth: "),
+            (json!({ "entities": {} }), "entities: "),
+            (entity(json!({ "table": "" })), "entities.customer.table: "),
+            (entity(json!({ "table": "../x" })), "entities.customer.table: "),
+            (entity(json!({ "table": "t", "key": "k^ORx" })), "entities.customer.key: "),
+            (entity(json!({ "table": "t", "key": "sys_id" })), "entities.customer.key: "),
+            (entity(json!({ "table": "t", "fields": { "A": "/a" } })), "entities.customer.fields.A: "),
+            (entity(json!({ "table": "t", "fields": { "a": "a" } })), "entities.customer.fields.a: "),
+            (entity(json!({ "table": "t", "fields": { "a": { "value": [] } } })), "entities.customer.fields.a: "),
+            (
+                entity(json!({ "table": "t", "fields": { "a": { "from": "/a", "default": {} } } })),
+                "entities.customer.fields.a: ",
+            ),
+            (entity(json!({ "table": "t", "fields": { "sys_id": "/id" } })), "entities.customer.fields.sys_id: "),
+            (
+                entity(json!({ "table": "t", "fields": { "correlation_id": "/id" } })),
+                "entities.customer.fields.correlation_id: ",
+            ),
+        ] {
+            let error = connect(&more).unwrap_err();
+            assert!(error.starts_with(path), "{error}");
+        }
+    }
+}

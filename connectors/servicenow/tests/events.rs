@@ -1,0 +1,106 @@
+//! Which events can be sent, and what becomes of their fields.
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+    use syncline_sdk::{Batch, ConnectorConfig, CrmConnector, Event, Item, Remembered};
+    use syncline_servicenow as _;
+
+    const SYS_ID: &str = "7f3c2b9a1b0e4d10a1c2d3e4f5061728";
+
+    fn connector() -> Arc<dyn CrmConnector> {
+        let config = json!({
+            "type": "servicenow",
+            "base_url": "https://acme.service-now.com",
+            "auth": { "type": "bearer", "token": "env:T" },
+        });
+        serde_json::from_value::<Box<dyn ConnectorConfig>>(config).unwrap().connect().unwrap()
+    }
+
+    fn event(id: &str, payload: &Value) -> Event {
+        let entity = json!({ "type": "customer", "id": id });
+        serde_json::from_value(json!({ "event_id": "e", "idempotency_key": "k", "entity": entity, "payload": payload }))
+            .unwrap()
+    }
+
+    /// The code of the refusal, or nothing.
+    fn refusal(event: &Event) -> Option<String> {
+        connector().accepts(event).err().map(|reason| reason.code.into())
+    }
+
+    #[test]
+    fn keys_that_servicenow_would_not_take_literally_are_refused() {
+        for key in [
+            "a\nb",
+            "a\0b",
+            "\u{7f}",
+            " a",
+            "a ",
+            "=a",
+            "!=a",
+            "<a",
+            ">a",
+            "NULL",
+            "null",
+            "javascript:gs.now()",
+            "x JavaScript:y",
+        ] {
+            assert_eq!(refusal(&event(key, &json!({}))).as_deref(), Some("unusable_key"), "{key:?}");
+        }
+        assert_eq!(refusal(&event(&"x".repeat(256), &json!({}))).as_deref(), Some("unusable_key"));
+        assert_eq!(refusal(&Event::tombstone("customer", "", 0)).as_deref(), Some("unusable_key"));
+        for key in ["a", "a=b", "a^ORb", "ä b", "a,b", "nullable", "a@b.example", &"x".repeat(255)] {
+            assert_eq!(refusal(&event(key, &json!({}))), None, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn carets_in_a_key_are_doubled() {
+        let event = event("a^ORsys_idISNOTEMPTY", &json!({}));
+        let items = [Item { event: &event, remembered: Remembered::default() }];
+        let target = connector().begin(&Batch::new(&items)).target;
+        assert!(target.contains("sysparm_query=correlation_id%3Da%5E%5EORsys_idISNOTEMPTY&"), "{target}");
+    }
+
+    #[test]
+    fn fields_that_a_column_cannot_hold_are_refused() {
+        for payload in
+            [json!({ "a": {} }), json!({ "a": [1] }), json!({ "sys_id": SYS_ID }), json!({ "correlation_id": "x" })]
+        {
+            assert_eq!(refusal(&event("c-1", &payload)).as_deref(), Some("unmappable_field"), "{payload}");
+        }
+        let reason = connector().accepts(&event("c-1", &json!({ "address": { "city": "Bonn" } }))).unwrap_err();
+        assert!(reason.message.contains("`address`") && reason.message.contains("`fields`"), "{reason}");
+        assert!(!reason.message.contains("Bonn"), "{reason}");
+        assert_eq!(refusal(&event("c-1", &json!({ "correlation_id": "c-1" }))), None);
+        assert_eq!(refusal(&event("c-1", &json!({ "a": "x".repeat(10_485_760) }))).as_deref(), Some("too_large"));
+        assert_eq!(refusal(&Event::tombstone("order", "1", 0)).as_deref(), Some("unmapped_entity"));
+    }
+
+    #[test]
+    fn only_a_sure_id_spares_the_look_up() {
+        let event = event("c-1", &json!({ "name": "A" }));
+        for (remote_id, in_doubt, step) in [
+            (Some(SYS_ID), false, "update_remembered"),
+            (Some(SYS_ID), true, "look_up"),
+            (Some("../../x"), false, "look_up"),
+            (Some("001ak000004QmXrAAK"), false, "look_up"),
+            (None, false, "look_up"),
+        ] {
+            let items = [Item { event: &event, remembered: Remembered { remote_id, in_doubt } }];
+            assert_eq!(connector().begin(&Batch::new(&items)).step, step, "{remote_id:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_booleans_become_text() {
+        let event = event("c-1", &json!({ "n": 1.5, "i": -3, "b": true, "none": null, "s": "a\0b" }));
+        let remembered = Remembered { remote_id: Some(SYS_ID), in_doubt: false };
+        let items = [Item { event: &event, remembered }];
+        let body = connector().begin(&Batch::new(&items)).body.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body, json!({ "n": "1.5", "i": "-3", "b": "true", "none": "", "s": "ab" }));
+    }
+}

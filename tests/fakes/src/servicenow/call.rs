@@ -1,0 +1,180 @@
+//! A request, read and taken apart. Nothing is judged here.
+
+use std::sync::Arc;
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::{HeaderMap, Method, Request};
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::query::Query;
+
+/// One request to the instance.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    /// Decoded, in the order of the URL.
+    pub(super) params: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) target: Target,
+    pub(super) body: Content,
+    /// What rules look for a text in. Empty where the body was too large.
+    pub(super) text: String,
+}
+
+/// What the path addresses.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `/api/now[/v1|/v2]/table/{table}[/{sys_id}]`
+    Table { first_version: bool, table: String, sys_id: Option<String> },
+    /// Anything else.
+    Unknown,
+}
+
+/// The body.
+#[derive(Debug)]
+pub(super) enum Content {
+    None,
+    Json(Arc<Value>),
+    NotJson,
+    /// Its length in bytes, above the limit.
+    TooLarge(usize),
+}
+
+impl Call {
+    /// Reads a request to its end. Nothing where the client left before that.
+    pub(super) async fn read(request: Request<Incoming>, max_body_bytes: usize) -> Option<Self> {
+        let (head, body) = request.into_parts();
+        let (bytes, length) = drain(Body::new(body).into_data_stream(), max_body_bytes).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = match length {
+            0 => Content::None,
+            length if length > max_body_bytes => Content::TooLarge(length),
+            _ => parse(&bytes).map_or(Content::NotJson, |value| Content::Json(Arc::new(value))),
+        };
+        // The documented way for a client whose proxy lets no PATCH through.
+        let named =
+            head.headers.get("x-http-method-override").and_then(|name| Method::from_bytes(name.as_bytes()).ok());
+        Some(Self {
+            method: named.filter(|_| head.method == Method::POST).unwrap_or(head.method),
+            path: head.uri.path().to_owned(),
+            params: head.uri.query().map(decode_params).unwrap_or_default(),
+            target: Target::of(head.uri.path()),
+            headers: head.headers,
+            body,
+            text,
+        })
+    }
+
+    pub(super) fn is_write(&self) -> bool {
+        matches!(self.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
+    }
+
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.param(name) == Some("true")
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn table(&self) -> Option<&str> {
+        match &self.target {
+            Target::Table { table, .. } => Some(table),
+            Target::Unknown => None,
+        }
+    }
+
+    pub(super) fn sys_id(&self) -> Option<&str> {
+        match &self.target {
+            Target::Table { sys_id, .. } => sys_id.as_deref(),
+            Target::Unknown => None,
+        }
+    }
+
+    /// The body's object; of several only the first, as documented.
+    pub(super) fn object(&self) -> Option<&Map<String, Value>> {
+        let Content::Json(value) = &self.body else { return None };
+        match &**value {
+            Value::Array(items) => items.first()?.as_object(),
+            other => other.as_object(),
+        }
+    }
+
+    /// The query, unbound. Bare `column=value` parameters stand in where there is no `sysparm_query`.
+    pub(super) fn query(&self) -> Query {
+        if let Some(encoded) = self.param("sysparm_query") {
+            return Query::parse(encoded);
+        }
+        let bare = self.params.iter().filter(|(name, _)| !name.starts_with("sysparm_"));
+        let terms: Vec<_> = bare.map(|(name, value)| format!("{name}={}", value.replace('^', "^^"))).collect();
+        Query::parse(&terms.join("^"))
+    }
+
+    /// The session that a cookie names.
+    pub(super) fn session(&self) -> Option<&str> {
+        let cookies = self.header("cookie")?.split(';');
+        cookies
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .find(|(name, _)| *name == "JSESSIONID")
+            .map(|(_, id)| id)
+    }
+}
+
+impl Target {
+    fn of(path: &str) -> Self {
+        let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let Some(rest) = path.strip_prefix("/api/now/") else { return Self::Unknown };
+        let (first_version, rest) = match rest.split_once('/') {
+            Some(("v1", rest)) => (true, rest),
+            Some(("v2", rest)) => (false, rest),
+            _ => (false, rest),
+        };
+        let parts: Vec<&str> = rest.trim_end_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["table", table] => Self::Table { first_version, table: decode(table), sys_id: None },
+            ["table", table, sys_id] => {
+                Self::Table { first_version, table: decode(table), sys_id: Some(decode(sys_id)) }
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Reads all, keeps up to the limit, and counts the whole. A body left unread would make the kernel reset the
+/// connection, and the client would never see the refusal.
+async fn drain(mut stream: BodyDataStream, limit: usize) -> Option<(Vec<u8>, usize)> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(piece) = stream.next().await {
+        let piece = piece.ok()?;
+        length += piece.len();
+        if length <= limit {
+            kept.extend_from_slice(&piece);
+        } else {
+            kept = Vec::new();
+        }
+    }
+    Some((kept, length))
+}
+
+/// The first of one or several JSON values.
+fn parse(bytes: &[u8]) -> Option<Value> {
+    let values = serde_json::Deserializer::from_slice(bytes).into_iter().collect::<Result<Vec<Value>, _>>();
+    values.ok()?.into_iter().next()
+}
+
+fn decode_params(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! The fake, over real sockets, through a client that hides nothing: it sees each byte and each way a connection ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test's helpers are tests too")]
+
+mod api;
+mod client;
+mod faults;
+mod ledger;
+mod life;
+mod limits;
+mod transport;

@@ -1,1 +1,41 @@
-//! The sync engine: order, delivery, retry, idempotency and dead letters.
+//! The engine of Syncline: it reads record-change events from Kafka and makes them true in CRMs, in
+//! order, without losing one, without writing one twice.
+//!
+//! A program puts an engine together with [`Engine::builder`], and runs it:
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # async fn example(connector: Arc<dyn syncline_sdk::CrmConnector>) -> Result<(), Box<dyn std::error::Error>> {
+//! use syncline_engine::dlq::KafkaDeadLettersOptions;
+//! use syncline_engine::source::KafkaOptions;
+//! use syncline_engine::{Destination, Engine};
+//!
+//! let engine = Engine::builder()
+//!     .destination(Destination::new("crm", connector))
+//!     .kafka(
+//!         KafkaOptions::new("localhost:9092", "my-group", ["customer.events"]),
+//!         KafkaDeadLettersOptions::new("localhost:9092", "customer.events.dlq"),
+//!     )
+//!     .shutdown(async { let _ = tokio::signal::ctrl_c().await; })
+//!     .build()?;
+//! let report = engine.run().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What is decided is decided in [`core`], a pure state machine; the other modules are drivers
+//! behind the seams [`source::EventSource`], [`state::StateStore`], [`dlq::DeadLetterSink`],
+//! [`transport::HttpTransport`] and [`auth::SecretSource`].
+
+pub mod auth;
+mod builder;
+pub mod core;
+pub mod dlq;
+mod kafka;
+pub mod record;
+mod runtime;
+pub mod source;
+pub mod state;
+pub mod transport;
+
+pub use builder::{Destination, Engine, EngineBuilder, EngineError, EngineHandle};
+pub use runtime::{DestinationStatus, EngineStatus, RunReport, describe_metrics};

@@ -1,0 +1,339 @@
+//! How a program puts an engine together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use syncline_sdk::CrmConnector;
+
+use crate::auth::{Credentials, EnvAndFiles, SecretSource};
+use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, Now, RetrySchedule};
+use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
+use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, RunReport, Runtime, Shutdown};
+use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
+use crate::state::{MemoryStore, StateStore};
+use crate::transport::{HttpTransport, ReqwestTransport, TransportError, TransportOptions};
+
+/// A configured connector under a name.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    name: Arc<str>,
+    kind: Arc<str>,
+    version: Arc<str>,
+    connector: Arc<dyn CrmConnector>,
+    concurrency: Option<usize>,
+    timeout: Duration,
+}
+
+impl Destination {
+    /// `name` is what routes, logs and metrics call it.
+    pub fn new(name: impl Into<Arc<str>>, connector: Arc<dyn CrmConnector>) -> Self {
+        Self {
+            name: name.into(),
+            kind: "custom".into(),
+            version: "0".into(),
+            connector,
+            concurrency: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// What dead letters say about the connector. Default: `custom`, `0`.
+    #[must_use]
+    pub fn connector_kind(mut self, kind: impl Into<Arc<str>>, version: impl Into<Arc<str>>) -> Self {
+        self.kind = kind.into();
+        self.version = version.into();
+        self
+    }
+
+    /// Conversations under way at a time. Default: the connector's limit.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// How long one request may take altogether. Default: 30 seconds.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// An engine that is ready to run.
+pub struct Engine {
+    runtime: Runtime,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// Tells how a running engine is.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    board: Arc<Board>,
+}
+
+impl EngineHandle {
+    /// How it is now.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        self.board.status()
+    }
+}
+
+/// Why an engine can't start, or has stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Something is missing or makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// The source can't be started, or has failed for good.
+    #[error("the event source failed: {0}")]
+    Source(#[from] SourceError),
+    /// The dead letter queue can't be set up.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    /// The HTTP client can't be set up.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl From<CoreError> for EngineError {
+    fn from(error: CoreError) -> Self {
+        Self::Config(error.0)
+    }
+}
+
+impl Engine {
+    /// Begins to put an engine together.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Tells how the engine is while it runs.
+    #[must_use]
+    pub fn handle(&self) -> EngineHandle {
+        EngineHandle { board: Arc::clone(&self.runtime.board) }
+    }
+
+    /// Runs until the shutdown signal. Needs a tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// [`EngineError::Source`] when the source has failed for good. Everything that wasn't finished
+    /// will be redelivered.
+    pub async fn run(self) -> Result<RunReport, EngineError> {
+        self.runtime.run().await
+    }
+}
+
+/// Puts an engine together. Needed: at least one destination; a source and a dead letter queue,
+/// which [`kafka`](Self::kafka) gives both. Everything else has a default.
+#[derive(Default)]
+#[must_use]
+pub struct EngineBuilder {
+    destinations: Vec<Destination>,
+    routes: BTreeMap<String, Vec<String>>,
+    retry: RetrySchedule,
+    limits: CoreLimits,
+    kafka: Option<KafkaOptions>,
+    kafka_letters: Option<KafkaDeadLettersOptions>,
+    source: Option<Box<dyn EventSource>>,
+    letters: Option<Arc<dyn DeadLetterSink>>,
+    store: Option<Arc<dyn StateStore>>,
+    transport: Option<Arc<dyn HttpTransport>>,
+    secrets: Option<Arc<dyn SecretSource>>,
+    shutdown: Option<Shutdown>,
+    seed: Option<u64>,
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("destinations", &self.destinations)
+            .field("routes", &self.routes)
+            .field("retry", &self.retry)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long the last commit and the farewell to the group may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+impl EngineBuilder {
+    /// Adds a destination.
+    pub fn destination(mut self, destination: Destination) -> Self {
+        self.destinations.push(destination);
+        self
+    }
+
+    /// Sends events of an entity type to these destinations. Without any route, every destination
+    /// gets the entity types that its connector maps.
+    pub fn route<N: Into<String>>(mut self, entity: impl Into<String>, to: impl IntoIterator<Item = N>) -> Self {
+        self.routes.entry(entity.into()).or_default().extend(to.into_iter().map(Into::into));
+        self
+    }
+
+    /// When failed events are sent again. Default: 3 retries after 2, 4 and 8 seconds.
+    pub fn retry(mut self, retry: RetrySchedule) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// What may be held in memory, and how long a drain may take.
+    pub fn limits(mut self, limits: CoreLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Reads from Kafka, and keeps dead letters there.
+    pub fn kafka(mut self, source: KafkaOptions, letters: KafkaDeadLettersOptions) -> Self {
+        self.kafka = Some(source);
+        self.kafka_letters = Some(letters);
+        self
+    }
+
+    /// Reads from this source instead of Kafka.
+    pub fn source(mut self, source: impl EventSource) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// Keeps dead letters there instead of in Kafka.
+    pub fn dead_letters(mut self, letters: impl DeadLetterSink) -> Self {
+        self.letters = Some(Arc::new(letters));
+        self
+    }
+
+    /// Remembers there. Default: a [`MemoryStore`].
+    pub fn store(mut self, store: impl StateStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sends through this. Default: a [`ReqwestTransport`].
+    pub fn transport(mut self, transport: impl HttpTransport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Reads secrets there. Default: [`EnvAndFiles`].
+    pub fn secrets(mut self, secrets: impl SecretSource) -> Self {
+        self.secrets = Some(Arc::new(secrets));
+        self
+    }
+
+    /// Stops gracefully when `signal` resolves. Default: never.
+    pub fn shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.shutdown = Some(Box::pin(signal));
+        self
+    }
+
+    /// Decides jitter and error ids, for tests. Default: random.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Checks everything and connects to Kafka, where it is used. An unreachable broker is no error
+    /// here: the engine waits for it.
+    ///
+    /// # Errors
+    /// [`EngineError`] that says what is missing or makes no sense.
+    pub fn build(self) -> Result<Engine, EngineError> {
+        let routes = self.resolve_routes()?;
+        let secrets = self.secrets.unwrap_or_else(|| Arc::new(EnvAndFiles));
+        let mut lanes = Vec::new();
+        let mut runtimes = Vec::new();
+        for destination in self.destinations {
+            let endpoint = destination.connector.endpoint().clone();
+            runtimes.push(Arc::new(LaneRuntime {
+                destination: Arc::clone(&destination.name),
+                base_url: endpoint.base_url.as_str().to_owned(),
+                credentials: Credentials::new(endpoint.auth, Arc::clone(&secrets)),
+                timeout: destination.timeout,
+                entity_types: destination.connector.entity_types().into_iter().map(str::to_owned).collect(),
+            }));
+            lanes.push(LaneConfig {
+                destination: destination.name,
+                connector_kind: destination.kind,
+                connector_version: destination.version,
+                concurrency: destination.concurrency.unwrap_or(endpoint.limits.concurrency),
+                connector: destination.connector,
+            });
+        }
+        let config = CoreConfig { lanes, routes, retry: self.retry, limits: self.limits };
+        let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
+        let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
+        let missing =
+            |what: &str| EngineError::Config(format!("the engine has no {what}: call `kafka`, or give it one"));
+        let letters = match (self.letters, self.kafka_letters) {
+            (Some(letters), _) => letters,
+            (None, Some(options)) => Arc::new(KafkaDeadLetters::start(options)?),
+            (None, None) => return Err(missing("dead letter queue")),
+        };
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Arc::new(ReqwestTransport::new(&TransportOptions::default())?),
+        };
+        let source: Box<dyn EventSource> = match (self.source, self.kafka) {
+            (Some(source), _) => source,
+            (None, Some(options)) => Box::new(KafkaSource::start(options)?),
+            (None, None) => return Err(missing("source")),
+        };
+        let board = Arc::new(Board::new(runtimes.iter().map(|lane| Arc::clone(&lane.destination))));
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let runtime = Runtime {
+            core,
+            source,
+            lanes: runtimes,
+            drivers: Drivers { transport, store, letters },
+            shutdown: self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending())),
+            board,
+            close_deadline: CLOSE_DEADLINE,
+        };
+        Ok(Engine { runtime })
+    }
+
+    fn resolve_routes(&self) -> Result<BTreeMap<String, Vec<usize>>, EngineError> {
+        let refuse = |message: String| Err(EngineError::Config(message));
+        if self.destinations.is_empty() {
+            return refuse("the engine has no destination".to_owned());
+        }
+        let mut names = BTreeSet::new();
+        for destination in &self.destinations {
+            if destination.name.is_empty() || !names.insert(&destination.name) {
+                return refuse(format!("a destination's name must be there and unique: `{}`", destination.name));
+            }
+        }
+        let mut routes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        if self.routes.is_empty() {
+            for (index, destination) in self.destinations.iter().enumerate() {
+                for entity in destination.connector.entity_types() {
+                    routes.entry(entity.to_owned()).or_default().push(index);
+                }
+            }
+        }
+        for (entity, to) in &self.routes {
+            for name in to {
+                let Some(index) = self.destinations.iter().position(|destination| *destination.name == **name) else {
+                    let known: Vec<_> = names.iter().map(|name| name.as_ref()).collect();
+                    return refuse(format!(
+                        "`{entity}` is routed to `{name}`, which is no destination; there are: {}",
+                        known.join(", ")
+                    ));
+                };
+                routes.entry(entity.clone()).or_default().push(index);
+            }
+        }
+        Ok(routes)
+    }
+}

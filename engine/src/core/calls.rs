@@ -1,0 +1,323 @@
+//! Conversations with a destination: one or several requests about a batch of deliveries.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_sdk::{Batch, CrmConnector, Item, Outbound, Progress, Reason, Replay, Reply, Verdict, Verdicts};
+
+use super::bug::Bug;
+use super::deliveries::Stage;
+use super::effects::{Attempt, CallId, DeliveryId, Fact, Outcome, PauseReason, SendRequest};
+use super::failure::FailureKind;
+use super::lane::Lane;
+use super::partitions::Standing;
+use super::policy::{self, Decision};
+use super::{Core, Timer};
+use crate::transport::TransportFault;
+
+/// A conversation under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    lane: usize,
+    deliveries: Vec<DeliveryId>,
+    request: Arc<Outbound>,
+    /// Requests sent so far.
+    requests: u32,
+    /// Whether one of them could have created something.
+    wrote_unsafely: bool,
+    credential_generation: u64,
+}
+
+/// The connector's contract: longer conversations are ended.
+const MOST_REQUESTS: u32 = 16;
+
+/// Runs a connector's code. A panic there must not take everything else down.
+pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        format!("the connector panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+    })
+}
+
+impl Core {
+    /// Starts as many conversations as the lane allows.
+    pub(super) fn pump(&mut self, lane: usize) {
+        let Some(config) = self.config.lanes.get(lane) else { return };
+        let connector = Arc::clone(&config.connector);
+        let most = connector.endpoint().limits.batch_events;
+        while self.lanes.get(lane).is_some_and(|lane| lane.is_open()) {
+            let mut deliveries = Vec::with_capacity(most.min(16));
+            while deliveries.len() < most
+                && let Some(id) = self.lanes.get_mut(lane).and_then(|lane| lane.pop())
+            {
+                if self.deliveries.get(&id).is_some_and(|delivery| matches!(delivery.stage, Stage::Ready)) {
+                    deliveries.push(id);
+                }
+            }
+            if !deliveries.is_empty() {
+                self.begin(lane, connector.as_ref(), deliveries);
+            }
+        }
+    }
+
+    fn begin(&mut self, lane: usize, connector: &dyn CrmConnector, deliveries: Vec<DeliveryId>) {
+        let request = guarded(|| connector.begin(&Batch::new(&self.items(&deliveries))));
+        let request = match request {
+            Ok(request) => Arc::new(request),
+            Err(message) => return self.connector_panicked(lane, &deliveries, message),
+        };
+        let id = CallId(self.next_id());
+        for delivery in &deliveries {
+            self.set_stage(*delivery, Stage::Called);
+        }
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        state.call_started();
+        let credential_generation = state.credential_generation();
+        self.calls
+            .insert(id, Call { lane, deliveries, request, requests: 0, wrote_unsafely: false, credential_generation });
+        self.send_call(id);
+    }
+
+    /// Sends a conversation's request, unless its lane waits or one of its partitions is gone.
+    pub(super) fn send_call(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let paused = self.lanes.get(call.lane).is_some_and(Lane::is_paused);
+        let pointless =
+            |delivery: &DeliveryId| if paused { self.begins_nothing(*delivery) } else { self.is_gone(*delivery) };
+        if call.deliveries.iter().any(pointless) && !self.planted(Bug::WriteAfterLoss) {
+            return self.break_up(id);
+        }
+        if paused {
+            if let Some(lane) = self.lanes.get_mut(call.lane) {
+                lane.hold(id);
+            }
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.requests += 1;
+        call.wrote_unsafely |= call.request.replay == Replay::Unsafe;
+        let send = SendRequest {
+            call: id,
+            lane: call.lane,
+            request: Arc::clone(&call.request),
+            credential_generation: call.credential_generation,
+        };
+        self.effects.sends.push(send);
+    }
+
+    /// Ends a conversation of which some events can't be written any more. The others begin anew.
+    fn break_up(&mut self, id: CallId) {
+        let Some(call) = self.end_call(id) else { return };
+        for id in call.deliveries {
+            if let Some(delivery) = self.deliveries.get_mut(&id) {
+                delivery.in_doubt |= call.wrote_unsafely;
+            }
+            self.wait_for_lane(call.lane, id);
+        }
+    }
+
+    pub(super) fn replied(&mut self, id: CallId, reply: &Reply) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(config) = self.config.lanes.get(call.lane) else { return };
+        let lane = call.lane;
+        let (items, connector) = (self.items(&call.deliveries), Arc::clone(&config.connector));
+        let progress = guarded(|| connector.resume(&Batch::new(&items), &call.request, reply));
+        match progress {
+            Ok(Progress::Done(verdicts)) => self.decide(id, verdicts),
+            Ok(Progress::Call(request)) => self.go_on(id, request, Duration::ZERO),
+            Ok(Progress::CallAfter(request, after)) => self.go_on(id, request, after),
+            Err(message) => {
+                if let Some(call) = self.end_call(id) {
+                    self.connector_panicked(lane, &call.deliveries, message);
+                }
+            }
+        }
+    }
+
+    fn items(&self, deliveries: &[DeliveryId]) -> Vec<Item<'_>> {
+        deliveries.iter().filter_map(|id| self.deliveries.get(id)).map(super::deliveries::Delivery::item).collect()
+    }
+
+    /// The conversation's next request.
+    fn go_on(&mut self, id: CallId, request: Outbound, after: Duration) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if call.requests >= MOST_REQUESTS {
+            let message = format!("the conversation had not ended after {MOST_REQUESTS} requests");
+            let reason = Reason::new("conversation_too_long", message);
+            return self.end_with(id, |_| Decision::DeadLetter { kind: FailureKind::Rejected, reason: reason.clone() });
+        }
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.request = Arc::new(request);
+        }
+        if after.is_zero() { self.send_call(id) } else { self.set_timer(after, Timer::Call(id)) }
+    }
+
+    fn decide(&mut self, id: CallId, verdicts: Verdicts) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(config) = self.config.lanes.get(call.lane) else { return };
+        let (request, can, wall) = (Arc::clone(&call.request), config.connector.endpoint().capabilities, self.now.wall);
+        let mut verdicts = verdicts.into_iter();
+        self.end_with(id, |_| {
+            // A connector that gives too few verdicts has proven nothing about the rest.
+            let verdict = verdicts.next().unwrap_or_else(|| Verdict::Unknown {
+                reason: Reason::new("no_verdict", "the connector gave no verdict on this event"),
+                after: None,
+            });
+            policy::decide(verdict, &request, can, wall)
+        });
+    }
+
+    pub(super) fn faulted(&mut self, id: CallId, fault: &TransportFault) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(config) = self.config.lanes.get(call.lane) else { return };
+        let (request, can) = (Arc::clone(&call.request), config.connector.endpoint().capabilities);
+        self.end_with(id, |_| policy::decide_fault(fault, &request, can));
+    }
+
+    fn end_call(&mut self, id: CallId) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        if let Some(lane) = self.lanes.get_mut(call.lane) {
+            lane.call_ended();
+        }
+        Some(call)
+    }
+
+    /// Ends a conversation with one decision for each delivery.
+    fn end_with(&mut self, id: CallId, mut decision: impl FnMut(DeliveryId) -> Decision) {
+        let Some(call) = self.end_call(id) else { return };
+        for delivery in &call.deliveries {
+            let decision = decision(*delivery);
+            self.carry_out(&call, *delivery, decision);
+        }
+    }
+
+    fn carry_out(&mut self, call: &Call, id: DeliveryId, decision: Decision) {
+        let answered = matches!(decision, Decision::Complete { .. } | Decision::DeadLetter { .. });
+        if answered && let Some(lane) = self.lanes.get_mut(call.lane) {
+            lane.healthy(call.credential_generation);
+        }
+        // What the CRM says of its limits and our credentials holds for the lane, whoever owns the partition.
+        if matches!(decision, Decision::Retry { .. } | Decision::DeadLetter { .. }) && self.is_gone(id) {
+            return self.abandon(id);
+        }
+        match decision {
+            Decision::Retry { .. } if self.planted(Bug::SuccessByDefault) => self.complete(id, None, false),
+            Decision::DeadLetter { kind: FailureKind::Ambiguous, reason } if self.planted(Bug::BlindResend) => {
+                self.failed(call, id, reason, None, true);
+            }
+            Decision::Throttle { .. } if self.planted(Bug::ImpatientLane) => self.wait_for_lane(call.lane, id),
+            Decision::Complete { remote_id, unchanged } => self.complete(id, remote_id, unchanged),
+            Decision::DeadLetter { kind, reason } => {
+                self.attempt_failed(call, id, &reason);
+                self.refuse_delivery(id, kind, reason);
+            }
+            Decision::Retry { reason, after, in_doubt } => self.failed(call, id, reason, after, in_doubt),
+            Decision::Throttle { reason, after } => {
+                let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.throttled(self.now.mono, after));
+                self.lane_pauses(call.lane, pause, PauseReason::Throttled, &reason);
+                if self.planted(Bug::ThrottleUsesAttempts) {
+                    return self.failed(call, id, reason, after, false);
+                }
+                self.wait_for_lane(call.lane, id);
+            }
+            Decision::Unauthenticated(reason) => {
+                let generation = call.credential_generation;
+                let pause =
+                    self.lanes.get_mut(call.lane).and_then(|lane| lane.unauthenticated(self.now.mono, generation));
+                self.lane_pauses(call.lane, pause, PauseReason::Unauthenticated, &reason);
+                self.wait_for_lane(call.lane, id);
+            }
+        }
+    }
+
+    /// It may work later: an attempt is used up.
+    fn failed(&mut self, call: &Call, id: DeliveryId, reason: Reason, after: Option<Duration>, in_doubt: bool) {
+        let Some(attempt) = self.attempt_failed(call, id, &reason) else { return };
+        if attempt.number >= attempt.max && self.planted(Bug::DropExhausted) {
+            return self.end(id, Outcome::Duplicate);
+        }
+        if attempt.number >= attempt.max {
+            return self.refuse_delivery(id, FailureKind::Exhausted, reason);
+        }
+        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
+        delivery.in_doubt |= in_doubt;
+        if self.begins_nothing(id) {
+            return self.abandon(id);
+        }
+        let delay = self.config.retry.delay(attempt.number, after, &mut self.random);
+        self.fact(Fact::RetryScheduled { attempt, delay });
+        self.back_off(id, delay);
+    }
+
+    fn attempt_failed(&mut self, call: &Call, id: DeliveryId, reason: &Reason) -> Option<Arc<Attempt>> {
+        let error_id = self.new_error_id();
+        let max = self.config.retry.max_attempts();
+        let base = self.config.lanes.get(call.lane)?.connector.endpoint().base_url.as_str();
+        let delivery = self.deliveries.get_mut(&id)?;
+        delivery.attempts += 1;
+        let (error_id, _) = *delivery.failed.get_or_insert((error_id, self.now.wall));
+        // The query can hold data of the event.
+        let path = call.request.target.split('?').next().unwrap_or_default();
+        let attempt = Arc::new(Attempt {
+            error_id,
+            lane: call.lane,
+            event: Arc::clone(&delivery.event),
+            number: delivery.attempts,
+            max,
+            reason: reason.clone(),
+            method: call.request.method.as_str(),
+            url: format!("{base}{path}"),
+        });
+        self.fact(Fact::AttemptFailed(Arc::clone(&attempt)));
+        Some(attempt)
+    }
+
+    /// The delivery is sent as soon as its lane goes on; no attempt is used up.
+    fn wait_for_lane(&mut self, lane: usize, id: DeliveryId) {
+        if self.begins_nothing(id) {
+            return self.abandon(id);
+        }
+        self.set_stage(id, Stage::Ready);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.put_back(id);
+        }
+    }
+
+    fn lane_pauses(&mut self, lane: usize, pause: Option<Duration>, why: PauseReason, reason: &Reason) {
+        if let Some(duration) = pause {
+            self.fact(Fact::LanePaused { lane, why, reason: reason.clone(), duration });
+            self.set_timer(duration, Timer::Lane(lane));
+        }
+    }
+
+    pub(super) fn resume_lane(&mut self, lane: usize) {
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        if state.resume(self.now.mono).is_some() {
+            let held = state.take_held();
+            self.fact(Fact::LaneResumed { lane });
+            held.into_iter().for_each(|call| self.send_call(call));
+        }
+    }
+
+    fn connector_panicked(&mut self, lane: usize, deliveries: &[DeliveryId], message: String) {
+        let reason = Reason::new("connector_panicked", message.clone());
+        self.fact(Fact::ConnectorPanicked { lane, message });
+        for delivery in deliveries {
+            if self.is_gone(*delivery) {
+                self.abandon(*delivery);
+            } else {
+                self.refuse_delivery(*delivery, FailureKind::Rejected, reason.clone());
+            }
+        }
+    }
+
+    fn is_gone(&self, id: DeliveryId) -> bool {
+        self.deliveries.get(&id).is_none_or(|delivery| self.standing(delivery.record) == Standing::Gone)
+    }
+
+    fn begins_nothing(&self, id: DeliveryId) -> bool {
+        self.deliveries.get(&id).is_none_or(|delivery| self.standing(delivery.record) != Standing::Owned)
+    }
+}

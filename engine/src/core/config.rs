@@ -1,0 +1,119 @@
+//! What the core has to know before it starts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_sdk::CrmConnector;
+
+use super::retry::RetrySchedule;
+
+/// What the core has to know before it starts.
+#[derive(Debug)]
+pub struct CoreConfig {
+    /// The destinations.
+    pub lanes: Vec<LaneConfig>,
+    /// Entity type → indexes into `lanes`.
+    pub routes: BTreeMap<String, Vec<usize>>,
+    /// When failed events are sent again.
+    pub retry: RetrySchedule,
+    /// What may be held in memory.
+    pub limits: CoreLimits,
+}
+
+/// A destination.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// Its name.
+    pub destination: Arc<str>,
+    /// The connector's kind, for dead letters.
+    pub connector_kind: Arc<str>,
+    /// The connector's version, for dead letters.
+    pub connector_version: Arc<str>,
+    /// The connector.
+    pub connector: Arc<dyn CrmConnector>,
+    /// Conversations under way at a time; at least 1.
+    pub concurrency: usize,
+}
+
+/// Limits (D10). At a limit, partitions pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoreLimits {
+    /// Records that aren't terminal.
+    pub in_flight_records: usize,
+    /// Their bytes.
+    pub in_flight_bytes: usize,
+    /// Records of one partition from its first unfinished one on: what a crash redelivers.
+    pub partition_span: usize,
+    /// Bytes of one event's value. A larger one is dead-lettered.
+    pub event_bytes: usize,
+    /// How long a partition that is given away may take to finish what is under way.
+    pub revoke_deadline: Duration,
+    /// How long a drain before the end may take.
+    pub drain_deadline: Duration,
+}
+
+impl Default for CoreLimits {
+    fn default() -> Self {
+        Self {
+            in_flight_records: 10_000,
+            in_flight_bytes: 64 << 20,
+            partition_span: 10_000,
+            event_bytes: 4 << 20,
+            revoke_deadline: Duration::from_secs(10),
+            drain_deadline: Duration::from_secs(25),
+        }
+    }
+}
+
+/// A configuration that makes no sense, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CoreError(pub String);
+
+impl CoreConfig {
+    pub(super) fn check(&self) -> Result<(), CoreError> {
+        let refuse = |message: String| Err(CoreError(message));
+        let limits = &self.limits;
+        for (name, value) in [
+            ("in_flight_records", limits.in_flight_records),
+            ("in_flight_bytes", limits.in_flight_bytes),
+            ("partition_span", limits.partition_span),
+            ("event_bytes", limits.event_bytes),
+        ] {
+            if value == 0 {
+                return refuse(format!("the limit `{name}` must be at least 1"));
+            }
+        }
+        for lane in &self.lanes {
+            if lane.concurrency == 0 || lane.connector.endpoint().limits.batch_events == 0 {
+                return refuse(format!(
+                    "destination `{}`: concurrency and batch size must be at least 1",
+                    lane.destination
+                ));
+            }
+        }
+        for (entity, lanes) in &self.routes {
+            if lanes.is_empty() {
+                return refuse(format!("the route of `{entity}` has no destination"));
+            }
+            for (position, index) in lanes.iter().enumerate() {
+                let Some(lane) = self.lanes.get(*index) else {
+                    return refuse(format!("the route of `{entity}` names destination {index}, which isn't there"));
+                };
+                if lanes.iter().take(position).any(|earlier| earlier == index) {
+                    return refuse(format!("the route of `{entity}` names `{}` twice", lane.destination));
+                }
+                let known = lane.connector.entity_types();
+                if !known.contains(&entity.as_str()) {
+                    return refuse(format!(
+                        "`{entity}` is routed to `{}`, which maps only: {}",
+                        lane.destination,
+                        known.join(", ")
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! What goes into the core, and what it wants done.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use syncline_sdk::{Event, Outbound, Reason, Reply};
+use uuid::Uuid;
+
+use super::failure::{DeadLetter, Failure, LetterId};
+use crate::record::{Record, TopicPartition};
+use crate::state::{Claim, ClaimRequest, Completion, Release};
+use crate::transport::TransportFault;
+
+/// A moment: the core has no clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Time since some fixed moment, never going back. All waiting goes by it.
+    pub mono: Duration,
+    /// The time of day, for dates that come from outside or go there.
+    pub wall: SystemTime,
+}
+
+/// Names one event on its way to one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryId(pub(crate) u64);
+
+/// Names a conversation with a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub(crate) u64);
+
+/// What the core is told.
+#[derive(Debug)]
+pub enum Input {
+    /// These partitions are ours from now on.
+    Assigned(Vec<TopicPartition>),
+    /// A record of one of our partitions.
+    Record(Record),
+    /// These partitions are to be given away: finish, then [`Effects::released`].
+    Revoking(Vec<TopicPartition>),
+    /// These partitions are someone else's already.
+    Lost(Vec<TopicPartition>),
+    /// The store's answer to a [`ClaimRequest`]; `None` where it couldn't answer.
+    Claimed(DeliveryId, Option<Claim>),
+    /// The reply to a [`SendRequest`].
+    Replied(CallId, Reply),
+    /// There is no complete reply to a [`SendRequest`].
+    Faulted(CallId, TransportFault),
+    /// Whether the store has taken a [`Completion`].
+    Completed(DeliveryId, bool),
+    /// Whether a [`DeadLetter`] has been acknowledged by the broker.
+    LetterStored(LetterId, bool),
+    /// Stop: take nothing more, finish what is under way, then [`Effects::drained`].
+    Drain,
+    /// Nothing but the time has changed.
+    Tick,
+}
+
+/// What the core wants done. Drivers carry it out, all of it, and report back.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be answered by [`Input::Claimed`].
+    pub claims: Vec<ClaimRequest>,
+    /// To be answered by [`Input::Replied`] or [`Input::Faulted`].
+    pub sends: Vec<SendRequest>,
+    /// To be answered by [`Input::Completed`].
+    pub completions: Vec<Completion>,
+    /// Not answered.
+    pub releases: Vec<Release>,
+    /// To be answered by [`Input::LetterStored`].
+    pub letters: Vec<DeadLetter>,
+    /// Offsets up to which (exclusively) partitions may be committed.
+    pub commits: Vec<(TopicPartition, i64)>,
+    /// Partitions to fetch no more from, for now.
+    pub pauses: Vec<TopicPartition>,
+    /// Partitions to fetch from again.
+    pub resumes: Vec<TopicPartition>,
+    /// Partitions that were being revoked and can be let go. Their last commit has been given.
+    pub released: Vec<TopicPartition>,
+    /// What has happened, for logs and metrics.
+    pub facts: Vec<Fact>,
+    /// Everything has come to an end after [`Input::Drain`].
+    pub drained: Option<Drained>,
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { claims, sends, completions, releases, letters, commits, pauses, resumes, released, facts, drained } =
+            self;
+        claims.is_empty()
+            && sends.is_empty()
+            && completions.is_empty()
+            && releases.is_empty()
+            && letters.is_empty()
+            && commits.is_empty()
+            && pauses.is_empty()
+            && resumes.is_empty()
+            && released.is_empty()
+            && facts.is_empty()
+            && drained.is_none()
+    }
+}
+
+/// A request to be sent.
+#[derive(Debug, Clone)]
+pub struct SendRequest {
+    /// By which the reply is reported.
+    pub call: CallId,
+    /// The destination's index in [`CoreConfig::lanes`](super::CoreConfig::lanes).
+    pub lane: usize,
+    /// The request.
+    pub request: Arc<Outbound>,
+    /// Credentials that were read for an earlier generation are read again.
+    pub credential_generation: u64,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Deliveries that were given up under way; they will be redelivered.
+    pub abandoned: usize,
+}
+
+/// How an event ended in a destination (D1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The CRM confirmed it.
+    Delivered,
+    /// The CRM held it already.
+    Unchanged,
+    /// Its idempotency key had taken effect before.
+    Duplicate,
+    /// A newer version had been applied before.
+    Stale,
+    /// It lies in the dead letter queue.
+    DeadLettered,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::Unchanged, Self::Duplicate, Self::Stale, Self::DeadLettered];
+
+    /// The name in metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Unchanged => "unchanged",
+            Self::Duplicate => "duplicate",
+            Self::Stale => "stale",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
+}
+
+/// Something that happened, for logs and metrics. A `lane` is an index into
+/// [`CoreConfig::lanes`](super::CoreConfig::lanes).
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// A delivery ended.
+    Finished {
+        /// How.
+        outcome: Outcome,
+        /// Where; `None` for a record that never had a destination.
+        lane: Option<usize>,
+        /// The event; `None` for a record that is none.
+        event: Option<Arc<Event>>,
+    },
+    /// An attempt failed.
+    AttemptFailed(Arc<Attempt>),
+    /// A failed attempt will be made again.
+    RetryScheduled {
+        /// The failed one.
+        attempt: Arc<Attempt>,
+        /// After how long.
+        delay: Duration,
+    },
+    /// A record goes to the dead letter queue.
+    DeadLettering {
+        /// The record.
+        record: Arc<Record>,
+        /// Why.
+        failure: Arc<Failure>,
+    },
+    /// The dead letter queue didn't take a letter. Consumption holds meanwhile.
+    LetterRefused {
+        /// What the letter is about.
+        failure: Arc<Failure>,
+        /// When it is offered again.
+        again_in: Duration,
+    },
+    /// The store didn't answer. The delivery waits.
+    StoreUnavailable {
+        /// Whose delivery.
+        lane: usize,
+        /// When it is asked again.
+        again_in: Duration,
+    },
+    /// A lane waits.
+    LanePaused {
+        /// Which.
+        lane: usize,
+        /// For what.
+        why: PauseReason,
+        /// What the CRM said.
+        reason: Reason,
+        /// For how long.
+        duration: Duration,
+    },
+    /// A lane goes on.
+    LaneResumed {
+        /// Which.
+        lane: usize,
+    },
+    /// A record came twice within one assignment, or after its end. It is ignored.
+    UnexpectedRecord {
+        /// Its partition.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: i64,
+    },
+    /// A connector panicked. The event is treated as refused.
+    ConnectorPanicked {
+        /// Whose connector.
+        lane: usize,
+        /// The panic's message.
+        message: String,
+    },
+    /// Partitions were given up with work under way, which will be done again.
+    Abandoned {
+        /// Which.
+        partitions: Vec<TopicPartition>,
+        /// How many deliveries or records were under way.
+        deliveries: usize,
+    },
+}
+
+/// Why a lane waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PauseReason {
+    /// The CRM's limits.
+    Throttled,
+    /// Refused credentials.
+    Unauthenticated,
+}
+
+impl PauseReason {
+    /// The name in metrics and logs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The same through all attempts of one event.
+    pub error_id: Uuid,
+    /// The destination's index.
+    pub lane: usize,
+    /// The event.
+    pub event: Arc<Event>,
+    /// Which attempt it was, from 1 on.
+    pub number: u32,
+    /// How many there can be.
+    pub max: u32,
+    /// Why it failed.
+    pub reason: Reason,
+    /// The request's method, such as `POST`.
+    pub method: &'static str,
+    /// The URL without its query.
+    pub url: String,
+}

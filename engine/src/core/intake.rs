@@ -1,0 +1,236 @@
+//! From a record to an event: parse, validate, explain what is wrong.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use syncline_sdk::{Event, Reason};
+
+use super::failure::FailureKind;
+use crate::record::Record;
+
+/// Turns records into events.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    explain: jsonschema::Validator,
+    max_bytes: usize,
+    /// The entity type of tombstones whose key is the bare id.
+    tombstone_type: Option<String>,
+}
+
+/// Why a record is no event that can be delivered.
+pub(crate) type Refusal = (FailureKind, Reason);
+
+impl Intake {
+    /// `routed` are the entity types that have a route: with only one, a tombstone's key can be
+    /// the entity's bare id.
+    pub(crate) fn new(max_bytes: usize, routed: &BTreeMap<String, Vec<usize>>) -> Result<Self, String> {
+        let explain = jsonschema::validator_for(&envelope_schema()).map_err(|error| error.to_string())?;
+        let mut types = routed.keys();
+        let tombstone_type = match (types.next(), types.next()) {
+            (Some(only), None) => Some(only.clone()),
+            _ => None,
+        };
+        Ok(Self { explain, max_bytes, tombstone_type })
+    }
+
+    /// The event that a record holds.
+    pub(crate) fn admit(&self, record: &Record) -> Result<Event, Refusal> {
+        let Some(value) = &record.value else {
+            return self.tombstone(record);
+        };
+        if value.len() > self.max_bytes {
+            let message = format!("the value has {} bytes; at most {} are accepted", value.len(), self.max_bytes);
+            return Err(invalid("event_too_large", message));
+        }
+        Event::from_slice(value).map_err(|error| {
+            if error.not_json {
+                return invalid("invalid_json", error.message);
+            }
+            invalid("invalid_event", self.explain(value).unwrap_or(error.message))
+        })
+    }
+
+    /// Every rule of the schema that failed, with the place where. `None` where the schema finds
+    /// nothing, as with a field that is there twice.
+    fn explain(&self, value: &[u8]) -> Option<String> {
+        let value: Value = serde_json::from_slice(value).ok()?;
+        // Masked: a dead letter's headers must not repeat the data.
+        let failures: Vec<_> = self
+            .explain
+            .iter_errors(&value)
+            .map(|error| {
+                let at = error.instance_path().as_str();
+                let keyword = error.kind().keyword().to_owned();
+                format!("at `{}`: {} ({keyword})", if at.is_empty() { "/" } else { at }, error.masked_with("the value"))
+            })
+            .collect();
+        (!failures.is_empty()).then(|| failures.join("; "))
+    }
+
+    /// A record without a value is a delete of the entity in its key: `{"type":…,"id":…}`, or the
+    /// bare id where only one entity type is routed.
+    fn tombstone(&self, record: &Record) -> Result<Event, Refusal> {
+        let unnamed = || {
+            invalid(
+                "unnamed_tombstone",
+                "a record without a value deletes the entity in its key, and this key names none: expected \
+                 {\"type\":…,\"id\":…} or, where only one entity type is routed, the bare id",
+            )
+        };
+        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(unnamed)?;
+        let timestamp = record.timestamp_ms.unwrap_or_default();
+        if let Ok(Value::Object(named)) = serde_json::from_str::<Value>(key) {
+            let id = match named.get("id") {
+                Some(Value::String(id)) if !id.is_empty() => id.clone(),
+                Some(Value::Number(id)) if !id.is_f64() => id.to_string(),
+                _ => return Err(unnamed()),
+            };
+            return match named.get("type") {
+                Some(Value::String(kind)) if !kind.is_empty() => Ok(Event::tombstone(kind, &id, timestamp)),
+                _ => Err(unnamed()),
+            };
+        }
+        match &self.tombstone_type {
+            Some(kind) if !key.is_empty() => Ok(Event::tombstone(kind, key, timestamp)),
+            _ => Err(unnamed()),
+        }
+    }
+}
+
+fn invalid(code: &'static str, message: impl Into<String>) -> Refusal {
+    (FailureKind::Invalid, Reason::new(code, message))
+}
+
+/// The JSON Schema of an event. [`Event::from_slice`] is the fast path that accepts the same
+/// texts; the schema explains what it refuses.
+#[must_use]
+pub fn envelope_schema() -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    let label = json!({ "type": ["string", "integer", "null"], "minLength": 1 });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A record-change event",
+        "type": "object",
+        "required": ["event_id", "idempotency_key", "entity"],
+        "properties": {
+            "event_id": text,
+            "idempotency_key": text,
+            "event_type": { "enum": ["record.created", "record.updated", "record.deleted", null] },
+            "event_version": { "type": ["integer", "null"] },
+            "occurred_at": { "type": ["string", "null"] },
+            "source": { "type": ["string", "null"] },
+            "entity": {
+                "type": "object",
+                "required": ["type"],
+                "properties": { "type": text, "id": label, "version": label }
+            },
+            "payload": { "type": ["object", "null"] },
+            "metadata": { "type": ["object", "null"] }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::TopicPartition;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn intake(types: &[&str]) -> Intake {
+        let routed = types.iter().map(|kind| ((*kind).to_owned(), vec![0])).collect();
+        Intake::new(1000, &routed).unwrap()
+    }
+
+    fn record(key: Option<&str>, value: Option<&[u8]>) -> Record {
+        Record {
+            partition: TopicPartition::new("t", 0),
+            offset: 7,
+            key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+            value: value.map(Bytes::copy_from_slice),
+            headers: Vec::new(),
+            timestamp_ms: Some(1),
+        }
+    }
+
+    fn refusal(value: &[u8]) -> Reason {
+        let (kind, reason) = intake(&["customer"]).admit(&record(None, Some(value))).unwrap_err();
+        assert_eq!(kind, FailureKind::Invalid);
+        reason
+    }
+
+    #[test]
+    fn refusals_name_the_place_and_the_rule_and_repeat_no_data() {
+        assert_eq!(refusal(b"{").code, "invalid_json");
+        assert_eq!(refusal(b"\xff").code, "invalid_json");
+        assert_eq!(refusal(&[b' '; 1001]).code, "event_too_large");
+        let reason = refusal(br#"{"event_id":4711,"entity":{"id":true}}"#);
+        assert_eq!(reason.code, "invalid_event");
+        for part in ["`/event_id`", "(type)", "idempotency_key", "(required)", "`/entity/id`", "`/entity`"] {
+            assert!(reason.message.contains(part), "{part}: {reason}");
+        }
+        assert!(!reason.message.contains("4711"), "{reason}");
+        let twice = refusal(br#"{"event_id":"a","event_id":"b","idempotency_key":"k","entity":{"type":"t"}}"#);
+        assert!(twice.message.contains("duplicate field"), "{twice}");
+    }
+
+    #[test]
+    fn tombstones_delete_the_entity_in_their_key() {
+        let one = intake(&["customer"]);
+        let event = one.admit(&record(Some("42"), None)).unwrap();
+        assert_eq!((event.entity().kind.as_str(), event.entity().id.as_deref()), ("customer", Some("42")));
+        let named = record(Some(r#"{"type":"order","id":7}"#), None);
+        let event = intake(&["customer", "order"]).admit(&named).unwrap();
+        assert_eq!((event.entity().kind.as_str(), event.entity().id.as_deref()), ("order", Some("7")));
+        for (types, key) in [
+            (&["customer", "order"][..], Some("42")),
+            (&["customer"], None),
+            (&["customer"], Some("")),
+            (&["customer"], Some(r#"{"id":"7"}"#)),
+            (&["customer"], Some(r#"{"type":"customer"}"#)),
+        ] {
+            let (_, reason) = intake(types).admit(&record(key, None)).unwrap_err();
+            assert_eq!(reason.code, "unnamed_tombstone");
+        }
+    }
+
+    fn wild() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            Just(json!(true)),
+            Just(json!(3)),
+            Just(json!(-3)),
+            Just(json!(1.5)),
+            Just(json!("")),
+            Just(json!("x")),
+            Just(json!("record.updated")),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!({"type": "t"})),
+            Just(json!({"type": "t", "id": "1", "version": 2})),
+            Just(json!({"type": "t", "id": 1.5})),
+            Just(json!({"type": 7})),
+        ]
+    }
+
+    proptest! {
+        /// The fast path and the schema accept the same texts.
+        #[test]
+        fn parser_and_schema_agree(
+            mut event in prop::collection::btree_map(
+                prop::sample::select(vec!["event_id", "idempotency_key", "event_type", "event_version", "occurred_at",
+                    "source", "entity", "payload", "metadata", "unknown"]),
+                wild(), 0..10),
+            complete in any::<bool>(),
+        ) {
+            if complete {
+                for (field, value) in [("event_id", json!("e")), ("idempotency_key", json!("k")), ("entity", json!({"type": "t"}))] {
+                    event.insert(field, value);
+                }
+            }
+            let event = json!(event);
+            let parsed = Event::from_slice(event.to_string().as_bytes()).is_ok();
+            prop_assert_eq!(parsed, intake(&[]).explain.is_valid(&event), "{}", event);
+        }
+    }
+}

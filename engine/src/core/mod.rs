@@ -1,0 +1,224 @@
+//! The heart of the engine: a pure state machine.
+//!
+//! [`Core::handle`] is told what has happened, [`Core::take_effects`] says what is to be done about
+//! it. There is no tokio here, no I/O, no clock, no lock and no unseeded randomness: the same inputs
+//! give the same effects, in production as in the simulator.
+//!
+//! A record goes this way: `intake` makes it an event, `admit` a delivery for each destination of
+//! its route. A delivery waits behind its entity (`entities`), claims its key, joins a call of its
+//! lane (`calls`), and ends as `deliveries` says. When all deliveries of a record have ended, its
+//! partition's `watermark` moves (`partitions`).
+
+mod bug;
+mod calls;
+mod config;
+mod deliveries;
+mod effects;
+mod failure;
+mod intake;
+mod lane;
+mod letters;
+mod partitions;
+mod policy;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod version;
+mod watermark;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+#[cfg(test)]
+pub(crate) use bug::Bug;
+pub use config::{CoreConfig, CoreError, CoreLimits, LaneConfig};
+pub use effects::{Attempt, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest};
+pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
+pub use intake::envelope_schema;
+pub use retry::{Jitter, LONGEST_WAIT, RetrySchedule};
+
+use crate::record::TopicPartition;
+use calls::Call;
+use deliveries::{Delivery, TrackedId, TrackedRecord};
+use intake::Intake;
+use lane::Lane;
+use letters::Letter;
+use partitions::Partition;
+use timers::Timers;
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    intake: Intake,
+    random: fastrand::Rng,
+    now: Now,
+    ids: u64,
+    timers: Timers<Timer>,
+    partitions: FxHashMap<TopicPartition, Partition>,
+    records: FxHashMap<TrackedId, TrackedRecord>,
+    deliveries: FxHashMap<DeliveryId, Delivery>,
+    calls: FxHashMap<CallId, Call>,
+    letters: FxHashMap<LetterId, Letter>,
+    lanes: Vec<Lane>,
+    load: Load,
+    /// Partitions whose watermark has moved since the last effects.
+    moved: Vec<TopicPartition>,
+    draining: Option<usize>,
+    effects: Effects,
+    #[cfg(test)]
+    bug: Option<Bug>,
+}
+
+/// What is held in memory (D10).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Load {
+    records: usize,
+    bytes: usize,
+    /// Whether pauses have to be looked at again.
+    changed: bool,
+    /// Whether some partition is draining.
+    draining: bool,
+}
+
+/// What has to happen at a time.
+#[derive(Debug)]
+enum Timer {
+    /// A delivery that backs off is ready again.
+    Retry(DeliveryId),
+    /// A delivery asks for its claim again.
+    Claim(DeliveryId),
+    /// A completion is offered to the store again.
+    Complete(DeliveryId),
+    /// A dead letter is offered again.
+    Letter(LetterId),
+    /// A request that a connector wanted to be sent later.
+    Call(CallId),
+    /// A lane's pause may be over.
+    Lane(usize),
+    /// The end of a partition's drain, named by its epoch.
+    Deadline(TopicPartition, u64),
+}
+
+impl Core {
+    /// Checks the configuration and starts empty. `seed` decides jitter and error ids.
+    ///
+    /// # Errors
+    /// [`CoreError`] for routes or limits that make no sense.
+    pub fn new(config: CoreConfig, seed: u64, now: Now) -> Result<Self, CoreError> {
+        config.check()?;
+        let intake = Intake::new(config.limits.event_bytes, &config.routes).map_err(CoreError)?;
+        let lanes = config.lanes.iter().map(Lane::new).collect();
+        Ok(Self {
+            config,
+            intake,
+            random: fastrand::Rng::with_seed(seed),
+            now,
+            ids: 0,
+            timers: Timers::new(),
+            partitions: FxHashMap::default(),
+            records: FxHashMap::default(),
+            deliveries: FxHashMap::default(),
+            calls: FxHashMap::default(),
+            letters: FxHashMap::default(),
+            lanes,
+            load: Load::default(),
+            moved: Vec::new(),
+            draining: None,
+            effects: Effects::default(),
+            #[cfg(test)]
+            bug: None,
+        })
+    }
+
+    /// Takes note of what has happened. Effects gather until [`take_effects`](Self::take_effects),
+    /// so that a burst of inputs is answered in batches.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Assigned(partitions) => self.assign(partitions),
+            Input::Record(record) => self.admit(record),
+            Input::Revoking(partitions) => self.revoke(partitions),
+            Input::Lost(partitions) => self.lose(&partitions),
+            Input::Claimed(delivery, claim) => self.claimed(delivery, claim),
+            Input::Replied(call, reply) => self.replied(call, &reply),
+            Input::Faulted(call, fault) => self.faulted(call, &fault),
+            Input::Completed(delivery, stored) => self.completed(delivery, stored),
+            Input::LetterStored(letter, stored) => self.letter_stored(letter, stored),
+            Input::Drain => self.drain(),
+            Input::Tick => {}
+        }
+        while let Some(timer) = self.timers.due(now.mono) {
+            self.fire(timer);
+        }
+    }
+
+    /// What is to be done about everything that has happened since the last time.
+    pub fn take_effects(&mut self) -> Effects {
+        for lane in 0..self.lanes.len() {
+            self.pump(lane);
+        }
+        self.settle_partitions();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When to call [`handle`](Self::handle) at the latest, if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    /// Records that aren't terminal yet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.load.records
+    }
+
+    /// Bytes of the records that aren't terminal yet.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> usize {
+        self.load.bytes
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Retry(delivery) => self.retry(delivery),
+            Timer::Claim(delivery) => self.claim_again(delivery),
+            Timer::Complete(delivery) => self.complete_again(delivery),
+            Timer::Letter(letter) => self.offer_letter(letter),
+            Timer::Call(call) => self.send_call(call),
+            Timer::Lane(lane) => self.resume_lane(lane),
+            Timer::Deadline(partition, epoch) => self.deadline(&partition, epoch),
+        }
+    }
+
+    fn set_timer(&mut self, after: Duration, timer: Timer) {
+        self.timers.set(self.now.mono.saturating_add(after), timer);
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn new_error_id(&mut self) -> Uuid {
+        uuid::Builder::from_random_bytes(self.random.u128(..).to_be_bytes()).into_uuid()
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        self.effects.facts.push(fact);
+    }
+
+    fn target(&self, lane: usize) -> Option<Target> {
+        let lane = self.config.lanes.get(lane)?;
+        Some(Target {
+            destination: Arc::clone(&lane.destination),
+            connector: Arc::clone(&lane.connector_kind),
+            connector_version: Arc::clone(&lane.connector_version),
+        })
+    }
+}

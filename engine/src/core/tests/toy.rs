@@ -1,0 +1,78 @@
+//! A connector whose replies' statuses say what it makes of them.
+
+use std::time::Duration;
+
+use syncline_sdk::{
+    Auth, BaseUrl, Batch, Capabilities, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress, Reason,
+    Replay, Reply, Verdict, Verdicts, default_verdict,
+};
+
+/// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch. 200 is delivered, 208 unchanged,
+/// 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
+/// all but the last. Everything else goes by the default table.
+#[derive(Debug)]
+pub(super) struct Toy {
+    endpoint: Endpoint,
+    pub(super) concurrency: usize,
+}
+
+impl Default for Toy {
+    fn default() -> Self {
+        Self::new(false, 1, 8)
+    }
+}
+
+impl Toy {
+    pub(super) fn new(look_up: bool, batch_events: usize, concurrency: usize) -> Self {
+        let endpoint = Endpoint {
+            base_url: BaseUrl::parse("https://toy.example").unwrap(),
+            auth: Auth::None {},
+            limits: Limits { batch_events, body_bytes: 1000, concurrency },
+            capabilities: Capabilities { look_up },
+        };
+        Self { endpoint, concurrency }
+    }
+}
+
+impl CrmConnector for Toy {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn entity_types(&self) -> Vec<&str> {
+        vec!["t"]
+    }
+
+    fn accepts(&self, event: &Event) -> Result<(), Reason> {
+        match event.source() {
+            Some("panic") => panic!("told to"),
+            Some("refuse") => Err(Reason::new("refused", "told to")),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&self, batch: &Batch<'_>) -> Outbound {
+        let ids: Vec<_> = batch.items().iter().map(|item| item.event.id()).collect();
+        let doubt = if batch.items().iter().any(|item| item.remembered.in_doubt) { "?doubt" } else { "" };
+        Outbound::new("write", Method::Post, format!("/{}{doubt}", ids.join(",")), Replay::Unsafe)
+    }
+
+    fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {
+        let all = |verdict| Progress::Done(Verdicts::all(batch, verdict));
+        let delivered = || Verdict::Delivered { remote_id: None };
+        let next = || Outbound::new("next", Method::Get, format!("{}/next", sent.target), Replay::Safe);
+        match reply.status {
+            200 => all(delivered()),
+            208 => all(Verdict::Unchanged { remote_id: None }),
+            207 => {
+                let mut verdicts = Verdicts::all(batch, delivered());
+                verdicts.set(batch.len() - 1, Verdict::Reject(Reason::new("last", "the last one is bad")));
+                Progress::Done(verdicts)
+            }
+            300 => Progress::Call(next()),
+            301 => Progress::CallAfter(next(), Duration::from_secs(60)),
+            333 => panic!("told to"),
+            _ => all(default_verdict(sent, reply, "")),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The loop around the core: it tells the core what happened, and has its effects carried out.
+//!
+//! One task owns the core. Everything that waits (requests, the store, the dead letter queue) runs
+//! beside it and answers through one channel.
+
+mod observe;
+mod status;
+mod work;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+pub use observe::describe_metrics;
+pub(crate) use status::Board;
+pub use status::{DestinationStatus, EngineStatus};
+pub(crate) use work::LaneRuntime;
+
+use crate::EngineError;
+use crate::core::{Core, Drained, Effects, Input, Now};
+use crate::dlq::DeadLetterSink;
+use crate::source::{Closed, EventSource, SourceEvent};
+use crate::state::StateStore;
+use crate::transport::HttpTransport;
+use observe::Observer;
+
+/// Resolves when the engine is to stop.
+pub(crate) type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunReport {
+    /// Deliveries that were given up under way because the drain took too long. They will be
+    /// redelivered.
+    pub abandoned: usize,
+    /// Whether all finished offsets are known to be committed.
+    pub closed: Closed,
+}
+
+/// Everything that a run needs.
+pub(crate) struct Runtime {
+    pub(crate) core: Core,
+    pub(crate) source: Box<dyn EventSource>,
+    pub(crate) lanes: Vec<Arc<LaneRuntime>>,
+    pub(crate) drivers: Drivers,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) board: Arc<Board>,
+    pub(crate) close_deadline: Duration,
+}
+
+/// What carries out the core's effects.
+#[derive(Clone)]
+pub(crate) struct Drivers {
+    pub(crate) transport: Arc<dyn HttpTransport>,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) letters: Arc<dyn DeadLetterSink>,
+}
+
+/// Answers that are taken from the channel at a time.
+const ANSWERS: usize = 1024;
+/// Source events that are taken at a time.
+const EVENTS: usize = 512;
+/// How often the dead letter queue is asked whether it works.
+const LETTERS_CHECK: Duration = Duration::from_secs(15);
+
+impl Runtime {
+    /// Runs until the shutdown signal, or until the source fails for good.
+    pub(crate) async fn run(mut self) -> Result<RunReport, EngineError> {
+        let observer = Observer::new(&self.lanes, Arc::clone(&self.board));
+        let (answers, mut answered) = mpsc::unbounded_channel();
+        let start = Instant::now();
+        let mut inputs = VecDeque::new();
+        let mut received = Vec::with_capacity(EVENTS);
+        let mut answer_buffer = Vec::with_capacity(ANSWERS);
+        let mut stopping = false;
+        let letters_check = tokio::spawn(watch_letters(Arc::clone(&self.drivers.letters), Arc::clone(&self.board)));
+        let drained = loop {
+            let drained = loop {
+                let mut effects = self.core.take_effects();
+                if effects.is_empty() {
+                    break None;
+                }
+                observer.observe(&effects.facts);
+                let drained = effects.drained;
+                self.carry_out(&mut effects, &answers, &mut inputs);
+                if drained.is_some() {
+                    break drained;
+                }
+                while let Some(input) = inputs.pop_front() {
+                    self.core.handle(now(start), input);
+                }
+            };
+            observer.load(self.core.in_flight(), self.core.in_flight_bytes());
+            if let Some(drained) = drained {
+                break drained;
+            }
+            let wake = self.core.next_wake().map(|mono| start + mono);
+            tokio::select! {
+                biased;
+                () = &mut self.shutdown, if !stopping => {
+                    info!("stopping: taking no more events, finishing what is under way");
+                    stopping = true;
+                    self.board.stopping();
+                    inputs.push_back(Input::Drain);
+                }
+                _ = answered.recv_many(&mut answer_buffer, ANSWERS) => inputs.extend(answer_buffer.drain(..)),
+                result = self.source.receive(&mut received, EVENTS) => {
+                    if let Err(error) = result {
+                        letters_check.abort();
+                        return Err(EngineError::Source(error));
+                    }
+                    for event in received.drain(..) {
+                        self.source_event(event, &mut inputs);
+                    }
+                }
+                () = sleep_until(wake) => inputs.push_back(Input::Tick),
+            }
+            while let Some(input) = inputs.pop_front() {
+                self.core.handle(now(start), input);
+            }
+        };
+        letters_check.abort();
+        self.close(drained).await
+    }
+
+    fn source_event(&self, event: SourceEvent, inputs: &mut VecDeque<Input>) {
+        match event {
+            SourceEvent::Assigned(partitions) => {
+                self.board.assigned(&partitions);
+                inputs.push_back(Input::Assigned(partitions));
+            }
+            SourceEvent::Revoking(partitions) => {
+                self.board.unassigned(&partitions);
+                inputs.push_back(Input::Revoking(partitions));
+            }
+            SourceEvent::Lost(partitions) => {
+                warn!(partitions = %names(&partitions), "partitions were lost to another member of the group");
+                self.board.unassigned(&partitions);
+                inputs.push_back(Input::Lost(partitions));
+            }
+            SourceEvent::Record(record) => inputs.push_back(Input::Record(record)),
+            SourceEvent::Health(health) => self.board.source(health),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        effects: &mut Effects,
+        answers: &mpsc::UnboundedSender<Input>,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        if !effects.commits.is_empty() {
+            self.source.store(std::mem::take(&mut effects.commits));
+        }
+        if !effects.pauses.is_empty() {
+            self.source.pause(std::mem::take(&mut effects.pauses));
+        }
+        if !effects.resumes.is_empty() {
+            self.source.resume(std::mem::take(&mut effects.resumes));
+        }
+        if !effects.released.is_empty() {
+            self.source.release(std::mem::take(&mut effects.released));
+        }
+        if !effects.releases.is_empty() {
+            work::release(&self.drivers, std::mem::take(&mut effects.releases));
+        }
+        if !effects.claims.is_empty() {
+            work::claim(&self.drivers, std::mem::take(&mut effects.claims), answers, inputs);
+        }
+        if !effects.completions.is_empty() {
+            work::complete(&self.drivers, std::mem::take(&mut effects.completions), answers, inputs);
+        }
+        for letter in effects.letters.drain(..) {
+            work::store_letter(&self.drivers, letter, answers);
+        }
+        for send in effects.sends.drain(..) {
+            if let Some(lane) = self.lanes.get(send.lane) {
+                work::send(&self.drivers, Arc::clone(lane), send, answers);
+            }
+        }
+    }
+
+    async fn close(mut self, drained: Drained) -> Result<RunReport, EngineError> {
+        let closed = self.source.close(self.close_deadline).await;
+        let report = RunReport { abandoned: drained.abandoned, closed };
+        match closed {
+            Closed::Confirmed => info!(abandoned = report.abandoned, "stopped; all finished offsets are committed"),
+            Closed::Unconfirmed => warn!(
+                abandoned = report.abandoned,
+                "stopped; it is not known whether the last offsets were committed, some events may come again"
+            ),
+        }
+        Ok(report)
+    }
+}
+
+fn now(start: Instant) -> Now {
+    Now { mono: start.elapsed(), wall: SystemTime::now() }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn watch_letters(letters: Arc<dyn DeadLetterSink>, board: Arc<Board>) {
+    let mut interval = tokio::time::interval(LETTERS_CHECK);
+    loop {
+        interval.tick().await;
+        board.letters(letters.healthy().await.err().map(|error| error.to_string()));
+    }
+}
+
+fn names(partitions: &[crate::record::TopicPartition]) -> String {
+    partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,258 @@
+//! Facts become log lines and metrics. The names are a contract: `docs/` lists them, a test holds
+//! them.
+
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use rustc_hash::FxHashMap;
+use tracing::{error, info, warn};
+
+use super::status::Board;
+use super::work::LaneRuntime;
+use crate::core::{Attempt, Fact, Outcome, PauseReason};
+
+/// Entity types that no route names share one label.
+const OTHER: &str = "other";
+/// Records that never had a destination.
+const NO_DESTINATION: &str = "none";
+
+/// Turns facts into log lines and metrics.
+pub(super) struct Observer {
+    lanes: Vec<LaneMeters>,
+    homeless: Counter,
+    in_flight_events: Gauge,
+    in_flight_bytes: Gauge,
+    board: Arc<Board>,
+}
+
+struct LaneMeters {
+    destination: Arc<str>,
+    /// Events by entity type and outcome.
+    events: FxHashMap<String, [Counter; Outcome::ALL.len()]>,
+    others: [Counter; Outcome::ALL.len()],
+    delivered_attempts: Counter,
+    failed_attempts: Counter,
+}
+
+/// Describes every metric of the engine to the installed recorder.
+pub fn describe_metrics() {
+    describe_counter!("syncline_events_total", "Events by destination, entity type and outcome");
+    describe_counter!("syncline_attempts_total", "Attempts to deliver an event, by destination and result");
+    describe_counter!("syncline_attempt_failures_total", "Failed attempts by destination and reason");
+    describe_counter!("syncline_dead_letters_total", "Dead letters by destination, kind of failure and reason");
+    describe_counter!("syncline_dead_letter_failures_total", "Dead letters that the queue didn't take at once");
+    describe_counter!("syncline_state_store_failures_total", "Calls that the state store didn't answer");
+    describe_counter!(
+        "syncline_unexpected_records_total",
+        "Records that came twice, or after the end of an assignment"
+    );
+    describe_counter!("syncline_abandoned_deliveries_total", "Deliveries given up under way, to be redelivered");
+    describe_counter!("syncline_connector_panics_total", "Panics in connectors");
+    describe_gauge!("syncline_in_flight_events", "Records that aren't terminal");
+    describe_gauge!("syncline_in_flight_bytes", Unit::Bytes, "Bytes of the records that aren't terminal");
+    describe_gauge!("syncline_destination_paused", "1 while a destination waits, by reason");
+    describe_gauge!("syncline_consumer_lag_records", "Records of a partition that aren't consumed yet");
+    describe_counter!("syncline_kafka_rebalances_total", "Partitions assigned, revoked or lost, by event");
+    describe_counter!("syncline_kafka_commits_total", "Offsets that the broker has answered about, by outcome");
+    describe_counter!("syncline_kafka_poll_exceeded_total", "Times that polling took longer than the group allows");
+    describe_counter!("syncline_kafka_offset_gaps_total", "Partitions halted because their next record is gone");
+    describe_counter!("syncline_dlq_truncated_total", "Dead letters that the topic took only in part");
+    describe_histogram!("syncline_http_request_duration_seconds", Unit::Seconds, "Requests by destination and status");
+}
+
+impl Observer {
+    pub(super) fn new(lanes: &[Arc<LaneRuntime>], board: Arc<Board>) -> Self {
+        describe_metrics();
+        let meters = lanes.iter().map(|lane| LaneMeters::new(lane)).collect();
+        let homeless = counter!("syncline_events_total", "destination" => NO_DESTINATION, "entity_type" => OTHER,
+            "outcome" => Outcome::DeadLettered.code());
+        let in_flight_events = gauge!("syncline_in_flight_events");
+        let in_flight_bytes = gauge!("syncline_in_flight_bytes");
+        Self { lanes: meters, homeless, in_flight_events, in_flight_bytes, board }
+    }
+
+    pub(super) fn load(&self, records: usize, bytes: usize) {
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        {
+            self.in_flight_events.set(records as f64);
+            self.in_flight_bytes.set(bytes as f64);
+        }
+        self.board.load(records, bytes);
+    }
+
+    pub(super) fn observe(&self, facts: &[Fact]) {
+        for fact in facts {
+            self.observe_one(fact);
+        }
+    }
+
+    fn destination(&self, lane: usize) -> &str {
+        self.lanes.get(lane).map_or(NO_DESTINATION, |lane| &lane.destination)
+    }
+
+    fn observe_one(&self, fact: &Fact) {
+        match fact {
+            Fact::Finished { outcome, lane, event } => {
+                let kind = event.as_ref().map_or(OTHER, |event| event.entity().kind.as_str());
+                match lane.and_then(|lane| self.lanes.get(lane)) {
+                    Some(lane) => lane.finished(kind, *outcome),
+                    None => self.homeless.increment(1),
+                }
+            }
+            Fact::AttemptFailed(attempt) => {
+                if let Some(lane) = self.lanes.get(attempt.lane) {
+                    lane.failed_attempts.increment(1);
+                }
+                let destination = self.destination(attempt.lane).to_owned();
+                counter!("syncline_attempt_failures_total", "destination" => destination, "reason" => attempt.reason.code.to_string())
+                    .increment(1);
+                log_attempt(attempt, self.destination(attempt.lane));
+            }
+            Fact::RetryScheduled { attempt, delay } => info!(
+                target: "syncline::attempt",
+                error_id = %attempt.error_id,
+                operation = operation(attempt.method),
+                delay_seconds = delay.as_secs_f64(),
+                attempt = attempt.number + 1,
+                max_attempts = attempt.max,
+                destination = self.destination(attempt.lane),
+                event_id = attempt.event.id(),
+                idempotency_key = attempt.event.idempotency_key(),
+                "retrying"
+            ),
+            Fact::DeadLettering { record, failure } => {
+                let destination = failure.target.as_ref().map_or(NO_DESTINATION, |target| &target.destination);
+                counter!("syncline_dead_letters_total", "destination" => destination.to_owned(),
+                    "failure" => failure.kind.code(), "reason" => failure.reason.code.to_string())
+                .increment(1);
+                error!(
+                    error_id = %failure.error_id,
+                    failure = failure.kind.code(),
+                    reason = %failure.reason.code,
+                    message = failure.reason.message,
+                    status = failure.reason.status,
+                    destination,
+                    partition = %record.partition,
+                    offset = record.offset,
+                    attempts = failure.attempts,
+                    event_id = failure.event.as_ref().map(|event| event.id()),
+                    idempotency_key = failure.event.as_ref().map(|event| event.idempotency_key()),
+                    "dead-lettered"
+                );
+            }
+            Fact::LetterRefused { failure, again_in } => {
+                warn!(error_id = %failure.error_id, again_in_seconds = again_in.as_secs(), "the dead letter waits");
+            }
+            Fact::StoreUnavailable { lane, again_in } => {
+                let destination = self.destination(*lane);
+                warn!(destination, again_in_seconds = again_in.as_secs(), "a delivery waits for the state store");
+            }
+            Fact::LanePaused { lane, why, reason, duration } => {
+                self.pause_gauge(*lane, *why).set(1.0);
+                self.board.paused(*lane, Some((*why, *duration)));
+                let (destination, seconds) = (self.destination(*lane), duration.as_secs_f64());
+                match why {
+                    PauseReason::Throttled => {
+                        warn!(destination, seconds, %reason, "the destination is throttled and waits")
+                    }
+                    PauseReason::Unauthenticated => error!(
+                        destination, seconds, %reason,
+                        "the destination refuses our credentials and waits; nothing is dead-lettered: correct the credentials"
+                    ),
+                }
+            }
+            Fact::LaneResumed { lane } => {
+                for why in [PauseReason::Throttled, PauseReason::Unauthenticated] {
+                    self.pause_gauge(*lane, why).set(0.0);
+                }
+                self.board.paused(*lane, None);
+                info!(destination = self.destination(*lane), "the destination goes on");
+            }
+            Fact::UnexpectedRecord { .. } => counter!("syncline_unexpected_records_total").increment(1),
+            Fact::ConnectorPanicked { lane, message } => {
+                let destination = self.destination(*lane);
+                counter!("syncline_connector_panics_total", "destination" => destination.to_owned()).increment(1);
+                error!(destination, message, "the connector panicked");
+            }
+            Fact::Abandoned { partitions, deliveries } => {
+                counter!("syncline_abandoned_deliveries_total").increment(*deliveries as u64);
+                let partitions = super::names(partitions);
+                warn!(deliveries, partitions, "given up under way; will be redelivered");
+            }
+        }
+    }
+
+    fn pause_gauge(&self, lane: usize, why: PauseReason) -> Gauge {
+        gauge!("syncline_destination_paused", "destination" => self.destination(lane).to_owned(), "reason" => why.code())
+    }
+}
+
+impl LaneMeters {
+    fn new(lane: &LaneRuntime) -> Self {
+        let name = &lane.destination;
+        let events = |kind: &str| {
+            Outcome::ALL.map(|outcome| {
+                counter!("syncline_events_total", "destination" => name.to_string(), "entity_type" => kind.to_owned(),
+                    "outcome" => outcome.code())
+            })
+        };
+        let attempts = |result: &'static str| counter!("syncline_attempts_total", "destination" => name.to_string(), "result" => result);
+        Self {
+            destination: Arc::clone(name),
+            events: lane.entity_types.iter().map(|kind| (kind.clone(), events(kind))).collect(),
+            others: events(OTHER),
+            delivered_attempts: attempts("delivered"),
+            failed_attempts: attempts("failed"),
+        }
+    }
+
+    fn finished(&self, kind: &str, outcome: Outcome) {
+        let counters = self.events.get(kind).unwrap_or(&self.others);
+        let index = Outcome::ALL.iter().position(|known| *known == outcome).unwrap_or_default();
+        if let Some(counter) = counters.get(index) {
+            counter.increment(1);
+        }
+        if matches!(outcome, Outcome::Delivered | Outcome::Unchanged) {
+            self.delivered_attempts.increment(1);
+        }
+    }
+}
+
+fn log_attempt(attempt: &Attempt, destination: &str) {
+    error!(
+        target: "syncline::attempt",
+        error_id = %attempt.error_id,
+        operation = operation(attempt.method),
+        attempt = attempt.number,
+        max_attempts = attempt.max,
+        error_kind = camel_case(&attempt.reason.code),
+        url = attempt.url,
+        status = attempt.reason.status,
+        destination,
+        event_id = attempt.event.id(),
+        idempotency_key = attempt.event.idempotency_key(),
+        reason = attempt.reason.message,
+        "attempt failed"
+    );
+}
+
+fn operation(method: &str) -> &'static str {
+    match method {
+        "GET" => "HttpClient.get",
+        "POST" => "HttpClient.post",
+        "PUT" => "HttpClient.put",
+        "PATCH" => "HttpClient.patch",
+        _ => "HttpClient.delete",
+    }
+}
+
+/// `connection_error` → `ConnectionError`.
+fn camel_case(code: &str) -> String {
+    let mut text = String::with_capacity(code.len());
+    for word in code.split('_') {
+        let mut letters = word.chars();
+        text.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        text.push_str(letters.as_str());
+    }
+    text
+}

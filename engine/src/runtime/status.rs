@@ -1,0 +1,150 @@
+//! How the engine is, for readiness and the admin API.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tracing::{error, info};
+
+use crate::core::PauseReason;
+use crate::record::TopicPartition;
+use crate::source::SourceHealth;
+
+/// How the engine is. Cheap to take; a copy, not a view.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct EngineStatus {
+    /// Whether it is consuming: assigned, and the dead letter queue works.
+    pub ready: bool,
+    /// Whether it has been told to stop.
+    pub stopping: bool,
+    /// Whether the source has been heard of and is well.
+    pub source_ready: bool,
+    /// What is wrong with the source.
+    pub source_problem: Option<String>,
+    /// What is wrong with the dead letter queue.
+    pub dead_letter_problem: Option<String>,
+    /// Partitions that are ours, such as `topic[3]`.
+    pub partitions: Vec<String>,
+    /// The destinations.
+    pub destinations: Vec<DestinationStatus>,
+    /// Records that aren't terminal.
+    pub in_flight_events: usize,
+    /// Their bytes.
+    pub in_flight_bytes: usize,
+}
+
+/// How a destination is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DestinationStatus {
+    /// Its name.
+    pub name: String,
+    /// Why it waits, if it does.
+    pub paused: Option<String>,
+    /// Until when, in Unix seconds.
+    pub paused_until: Option<u64>,
+}
+
+/// Where the loop writes how it is.
+#[derive(Debug)]
+pub(crate) struct Board {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    stopping: bool,
+    source: Option<SourceHealth>,
+    /// `None` before the first check.
+    letters: Option<Option<String>>,
+    partitions: BTreeSet<TopicPartition>,
+    destinations: Vec<DestinationStatus>,
+    in_flight: (usize, usize),
+}
+
+impl Board {
+    pub(crate) fn new(destinations: impl Iterator<Item = Arc<str>>) -> Self {
+        let destinations = destinations
+            .map(|name| DestinationStatus { name: name.to_string(), paused: None, paused_until: None })
+            .collect();
+        Self { inner: Mutex::new(Inner { destinations, ..Inner::default() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn status(&self) -> EngineStatus {
+        let inner = self.lock();
+        let source_ready = inner.source == Some(SourceHealth::Ready);
+        EngineStatus {
+            ready: source_ready && inner.letters == Some(None) && !inner.stopping,
+            stopping: inner.stopping,
+            source_ready,
+            source_problem: match &inner.source {
+                Some(SourceHealth::Impaired(problem)) => Some(problem.clone()),
+                Some(SourceHealth::Ready) => None,
+                None => Some("not connected yet".to_owned()),
+            },
+            dead_letter_problem: match &inner.letters {
+                Some(problem) => problem.clone(),
+                None => Some("not checked yet".to_owned()),
+            },
+            partitions: inner.partitions.iter().map(ToString::to_string).collect(),
+            destinations: inner.destinations.clone(),
+            in_flight_events: inner.in_flight.0,
+            in_flight_bytes: inner.in_flight.1,
+        }
+    }
+
+    pub(super) fn stopping(&self) {
+        self.lock().stopping = true;
+    }
+
+    pub(super) fn source(&self, health: SourceHealth) {
+        match &health {
+            SourceHealth::Ready => info!("the source is ready"),
+            SourceHealth::Impaired(problem) => error!(problem, "the source is impaired; it goes on trying"),
+        }
+        self.lock().source = Some(health);
+    }
+
+    pub(super) fn letters(&self, problem: Option<String>) {
+        let mut inner = self.lock();
+        if inner.letters.as_ref() != Some(&problem) {
+            match &problem {
+                None => info!("the dead letter queue is ready"),
+                Some(problem) => {
+                    error!(problem, "the dead letter queue does not work; consumption holds when it is needed")
+                }
+            }
+            inner.letters = Some(problem);
+        }
+    }
+
+    pub(super) fn assigned(&self, partitions: &[TopicPartition]) {
+        info!(partitions = %super::names(partitions), "partitions assigned");
+        self.lock().partitions.extend(partitions.iter().cloned());
+    }
+
+    pub(super) fn unassigned(&self, partitions: &[TopicPartition]) {
+        let mut inner = self.lock();
+        for partition in partitions {
+            inner.partitions.remove(partition);
+        }
+    }
+
+    pub(super) fn paused(&self, lane: usize, why: Option<(PauseReason, Duration)>) {
+        if let Some(destination) = self.lock().destinations.get_mut(lane) {
+            destination.paused = why.map(|(why, _)| why.code().to_owned());
+            destination.paused_until = why.and_then(|(_, duration)| {
+                let until = SystemTime::now().checked_add(duration)?;
+                Some(until.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
+            });
+        }
+    }
+
+    pub(super) fn load(&self, records: usize, bytes: usize) {
+        self.lock().in_flight = (records, bytes);
+    }
+}

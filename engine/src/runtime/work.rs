@@ -1,0 +1,196 @@
+//! Carrying out the core's effects. Whatever happens, each effect that wants an answer gets one.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use metrics::{counter, histogram};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{error, warn};
+
+use super::Drivers;
+use crate::auth::Credentials;
+use crate::core::{DeadLetter, Input, SendRequest};
+use crate::state::{ClaimRequest, Completion, Release};
+use crate::transport::{FaultKind, HttpRequest, HttpTransport, Sent, TransportFault};
+
+/// What sending to a destination needs.
+#[derive(Debug)]
+pub(crate) struct LaneRuntime {
+    pub(crate) destination: Arc<str>,
+    pub(crate) base_url: String,
+    pub(crate) credentials: Credentials,
+    pub(crate) timeout: Duration,
+    pub(crate) entity_types: Vec<String>,
+}
+
+type Answers = UnboundedSender<Input>;
+
+pub(super) fn send(drivers: &Drivers, lane: Arc<LaneRuntime>, send: SendRequest, answers: &Answers) {
+    let (transport, answers) = (Arc::clone(&drivers.transport), answers.clone());
+    tokio::spawn(async move {
+        let call = send.call;
+        let started = Instant::now();
+        let result = AssertUnwindSafe(exchange(transport.as_ref(), &lane, &send)).catch_unwind().await;
+        let result = result.unwrap_or_else(|_| {
+            error!(destination = %lane.destination, "the transport panicked; the request counts as maybe sent");
+            Err(TransportFault {
+                sent: Sent::Maybe,
+                kind: FaultKind::Protocol,
+                message: "the transport panicked".into(),
+            })
+        });
+        let (input, status) = match result {
+            Ok(reply) => {
+                let class = ["1xx", "2xx", "3xx", "4xx", "5xx"].get(usize::from(reply.status / 100).wrapping_sub(1));
+                (Input::Replied(call, reply), class.copied().unwrap_or("other"))
+            }
+            Err(fault) => {
+                let code = fault.kind.code();
+                (Input::Faulted(call, fault), code)
+            }
+        };
+        histogram!("syncline_http_request_duration_seconds", "destination" => lane.destination.to_string(), "status" => status)
+            .record(started.elapsed());
+        // The loop is gone only when the engine has stopped.
+        let _ = answers.send(input);
+    });
+}
+
+async fn exchange(
+    transport: &dyn HttpTransport,
+    lane: &LaneRuntime,
+    send: &SendRequest,
+) -> Result<syncline_sdk::Reply, TransportFault> {
+    let credential = lane.credentials.credential(send.credential_generation).await.map_err(|error| TransportFault {
+        sent: Sent::Unsent,
+        kind: FaultKind::Credentials,
+        message: error.to_string(),
+    })?;
+    let request = &send.request;
+    let mut url = String::with_capacity(lane.base_url.len() + request.target.len());
+    url.push_str(&lane.base_url);
+    url.push_str(&request.target);
+    let request = HttpRequest {
+        method: request.method,
+        url,
+        headers: request.headers.clone(),
+        credential,
+        body: request.body.clone(),
+        timeout: lane.timeout,
+    };
+    transport.send(request).await
+}
+
+pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answers) {
+    let (letters, answers) = (Arc::clone(&drivers.letters), answers.clone());
+    tokio::spawn(async move {
+        let stored = match AssertUnwindSafe(letters.store(&letter)).catch_unwind().await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                error!(error_id = %letter.failure.error_id, partition = %letter.record.partition,
+                    offset = letter.record.offset, %error, "a dead letter was not stored; it is offered again");
+                false
+            }
+            Err(_) => {
+                error!(error_id = %letter.failure.error_id, "the dead letter queue panicked; the letter is offered again");
+                false
+            }
+        };
+        if !stored {
+            counter!("syncline_dead_letter_failures_total").increment(1);
+        }
+        let _ = answers.send(Input::LetterStored(letter.id, stored));
+    });
+}
+
+pub(super) fn claim(drivers: &Drivers, claims: Vec<ClaimRequest>, answers: &Answers, inputs: &mut VecDeque<Input>) {
+    let store = Arc::clone(&drivers.store);
+    let work = async move {
+        let result = AssertUnwindSafe(store.claim(&claims)).catch_unwind().await;
+        let mut answered = match flatten(result) {
+            Some(answered) if answered.len() == claims.len() => answered.into_iter().map(Some).collect(),
+            Some(answered) => {
+                error!(
+                    asked = claims.len(),
+                    answered = answered.len(),
+                    "the state store gave a wrong number of answers"
+                );
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        answered.resize(claims.len(), None);
+        claims.into_iter().zip(answered).map(|(claim, answer)| Input::Claimed(claim.delivery, answer)).collect()
+    };
+    at_once_or_spawned(work, answers, inputs);
+}
+
+pub(super) fn complete(
+    drivers: &Drivers,
+    completions: Vec<Completion>,
+    answers: &Answers,
+    inputs: &mut VecDeque<Input>,
+) {
+    let store = Arc::clone(&drivers.store);
+    let work = async move {
+        let stored = flatten(AssertUnwindSafe(store.complete(&completions)).catch_unwind().await).is_some();
+        completions.into_iter().map(|completion| Input::Completed(completion.delivery, stored)).collect()
+    };
+    at_once_or_spawned(work, answers, inputs);
+}
+
+pub(super) fn release(drivers: &Drivers, releases: Vec<Release>) {
+    let store = Arc::clone(&drivers.store);
+    let work = async move {
+        flatten(AssertUnwindSafe(store.release(&releases)).catch_unwind().await);
+    };
+    if let Some(rest) = poll_once(Box::pin(work)).err() {
+        tokio::spawn(rest);
+    }
+}
+
+fn flatten<T>(result: Result<Result<T, crate::state::StoreError>, Box<dyn std::any::Any + Send>>) -> Option<T> {
+    let message = match result {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the state store panicked".to_owned(),
+    };
+    counter!("syncline_state_store_failures_total").increment(1);
+    warn!(error = message, "the state store did not answer; deliveries wait for it");
+    None
+}
+
+/// A store in memory answers at once, and then no task is needed.
+fn at_once_or_spawned(
+    work: impl Future<Output = Vec<Input>> + Send + 'static,
+    answers: &Answers,
+    inputs: &mut VecDeque<Input>,
+) {
+    match poll_once(Box::pin(work)) {
+        Ok(answered) => inputs.extend(answered),
+        Err(rest) => {
+            let answers = answers.clone();
+            tokio::spawn(async move {
+                for input in rest.await {
+                    let _ = answers.send(input);
+                }
+            });
+        }
+    }
+}
+
+/// Polls once; gives the future back where it has to wait. Whoever polls it next registers anew.
+fn poll_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
+    let mut context = Context::from_waker(Waker::noop());
+    let polled = pin!(&mut future).poll(&mut context);
+    match polled {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(future),
+    }
+}

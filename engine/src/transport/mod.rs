@@ -1,0 +1,121 @@
+//! Sending requests: the seam, and its reqwest driver.
+
+mod http;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use syncline_sdk::{Bytes, Method, Reply};
+
+pub use http::{ReqwestTransport, TransportError, TransportOptions};
+
+use crate::auth::Credential;
+
+/// A request that is ready to be sent.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// The absolute URL.
+    pub url: String,
+    /// Headers without those of authentication. Names are lower-case.
+    pub headers: Vec<(&'static str, std::borrow::Cow<'static, str>)>,
+    /// The credential, if the endpoint needs one.
+    pub credential: Option<Credential>,
+    /// The body.
+    pub body: Option<Bytes>,
+    /// How long connecting, sending and receiving may take together.
+    pub timeout: Duration,
+}
+
+/// Sends requests.
+///
+/// # Contract
+///
+/// - A [`Reply`] is complete: status, headers and the whole body. Anything less is a
+///   [`TransportFault`].
+/// - A fault says [`Sent::Unsent`] only where it is certain that no byte of the request reached
+///   the server's application. Every doubt is [`Sent::Maybe`].
+/// - Redirects aren't followed, cookies aren't kept, and nothing is sent twice.
+/// - Neither faults nor logs hold the credential or the URL's query.
+#[async_trait]
+pub trait HttpTransport: Send + Sync + 'static {
+    /// Sends one request.
+    ///
+    /// # Errors
+    /// [`TransportFault`] when there is no complete reply.
+    async fn send(&self, request: HttpRequest) -> Result<Reply, TransportFault>;
+}
+
+/// There is no complete reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", kind.code())]
+pub struct TransportFault {
+    /// Whether the request may have reached the server.
+    pub sent: Sent,
+    /// What went wrong.
+    pub kind: FaultKind,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// Whether a request may have reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Certainly not.
+    Unsent,
+    /// Possibly.
+    Maybe,
+}
+
+/// What went wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// No connection, or it broke.
+    Connection,
+    /// It took too long.
+    Timeout,
+    /// No trust: certificate, protocol version, host name.
+    Tls,
+    /// The peer doesn't speak HTTP properly.
+    Protocol,
+    /// The response is larger than we accept.
+    ResponseTooLarge,
+    /// A secret that the request needs can't be read.
+    Credentials,
+    /// The request itself can't be built.
+    Request,
+}
+
+impl FaultKind {
+    /// The stable code, as in dead letters and metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Connection => "connection_error",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls_error",
+            Self::Protocol => "protocol_error",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::Credentials => "credentials_unavailable",
+            Self::Request => "invalid_request",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    /// The name in log lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "ConnectionError",
+            Self::Timeout => "TimeoutError",
+            Self::Tls => "TlsError",
+            Self::Protocol => "ProtocolError",
+            Self::ResponseTooLarge => "ResponseTooLarge",
+            Self::Credentials => "CredentialsUnavailable",
+            Self::Request => "InvalidRequest",
+        })
+    }
+}

@@ -33,6 +33,8 @@ pub mod dlq;
 mod kafka;
 pub mod record;
 mod runtime;
+#[cfg(test)]
+mod simulation;
 pub mod source;
 pub mod state;
 pub mod transport;

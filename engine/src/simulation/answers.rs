@@ -1,0 +1,166 @@
+//! What the CRM, the store and the dead letter queue answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use syncline_sdk::{Bytes, Reply};
+
+use super::crm::{Effect, Request};
+use super::log::{Incarnation, Kind};
+use super::member::MAX_RETRIES;
+use super::oracle::Checked;
+use super::world::{Happening, World};
+use crate::core::{CallId, DeadLetter, FailureKind, Input};
+use crate::state::{ClaimRequest, Completion, Release, StateStore};
+use crate::transport::{FaultKind, Sent, TransportFault};
+
+type Arrival = (CallId, usize, Request, BTreeMap<i32, u64>);
+
+impl World {
+    /// A request arrives at the CRM, or doesn't.
+    pub(super) fn arrive(&mut self, id: Incarnation, arrival: Arrival) -> Checked {
+        let (call, lane, request, assignments) = arrival;
+        let faults = self.faults;
+        if self.chance(faults.unsent) {
+            return self.fail(id, call, lane, &request, Sent::Unsent);
+        }
+        if self.chance(faults.throttle) {
+            return self.throttle(id, call, lane);
+        }
+        if self.chance(faults.unauthenticated) {
+            self.summary.refusals += 1;
+            return self.answer(id, call, 401, Vec::new(), String::new());
+        }
+        let (error, timeout) = (self.chance(faults.server_error), self.chance(faults.timeout));
+        let mut body = String::new();
+        if !(error || timeout) || self.chance(faults.after_commit) {
+            body = self.carry_out_request(id, lane, &request, &assignments, error || timeout)?;
+        }
+        if timeout {
+            return self.fail(id, call, lane, &request, Sent::Maybe);
+        }
+        if error {
+            self.count_failures(id, lane, &request);
+            return self.answer(id, call, 503, Vec::new(), String::new());
+        }
+        self.answer(id, call, 200, Vec::new(), body)
+    }
+
+    fn carry_out_request(
+        &mut self,
+        id: Incarnation,
+        lane: usize,
+        request: &Request,
+        assignments: &BTreeMap<i32, u64>,
+        unheard: bool,
+    ) -> Result<String, super::Violation> {
+        let mut statuses = Vec::new();
+        for (create, at) in &request.items {
+            let spec = self.log.spec(*at).clone();
+            if request.look_up {
+                statuses.push(u16::from(self.crm.exists(lane, &spec.entity)).to_string());
+                continue;
+            }
+            let partial = self.chance(self.faults.partial);
+            let status = match spec.kind {
+                Kind::Rejected => 400,
+                _ if partial => 408,
+                _ => 200,
+            };
+            if status == 200 {
+                let assignment = assignments[&at.0];
+                self.apply(Effect { lane, at: *at, incarnation: id, assignment }, *create)?;
+            } else if !unheard && status == 408 {
+                self.oracle.failed(id, lane, *at);
+            }
+            statuses.push(status.to_string());
+        }
+        Ok(statuses.join(if request.look_up { "" } else { "," }))
+    }
+
+    fn count_failures(&mut self, id: Incarnation, lane: usize, request: &Request) {
+        for (_, at) in &request.items {
+            self.oracle.failed(id, lane, *at);
+        }
+    }
+
+    fn fail(&mut self, id: Incarnation, call: CallId, lane: usize, request: &Request, sent: Sent) -> Checked {
+        self.count_failures(id, lane, request);
+        let fault = TransportFault { sent, kind: FaultKind::Timeout, message: "simulated".into() };
+        self.soon(800, Happening::Tell(id, Input::Faulted(call, fault)));
+        Ok(())
+    }
+
+    /// The member learns of it at once, so that the promised time begins now.
+    fn throttle(&mut self, id: Incarnation, call: CallId, lane: usize) -> Checked {
+        self.summary.throttles += 1;
+        let seconds = self.random.u64(1..20);
+        let heard = self.members.get(&id).is_some_and(|member| !member.suspended && member.calls.contains_key(&call));
+        if heard {
+            self.oracle.throttled(id, lane, self.now + Duration::from_secs(seconds));
+        }
+        let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+        self.tell(id, Input::Replied(call, Reply { status: 429, headers, body: Bytes::new() }))
+    }
+
+    fn answer(
+        &mut self,
+        id: Incarnation,
+        call: CallId,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: String,
+    ) -> Checked {
+        let reply = Reply { status, headers, body: Bytes::from(body) };
+        self.soon(800, Happening::Tell(id, Input::Replied(call, reply)));
+        Ok(())
+    }
+
+    /// The real memory store, with delays and failures around it.
+    pub(super) fn ask_store(
+        &mut self,
+        id: Incarnation,
+        claims: Vec<ClaimRequest>,
+        completions: Vec<Completion>,
+        releases: Vec<Release>,
+    ) {
+        let refused = self.chance(self.faults.store);
+        let store = &self.members[&id].store;
+        if !releases.is_empty() {
+            store.release(&releases).now_or_never().unwrap().unwrap();
+        }
+        let answers = if refused { None } else { Some(store.claim(&claims).now_or_never().unwrap().unwrap()) };
+        if !refused && !completions.is_empty() {
+            store.complete(&completions).now_or_never().unwrap().unwrap();
+        }
+        if refused && !(claims.is_empty() && completions.is_empty()) {
+            self.summary.store_failures += 1;
+        }
+        for (index, claim) in claims.into_iter().enumerate() {
+            let answer = answers.as_ref().map(|answers| answers[index].clone());
+            self.soon(30, Happening::Tell(id, Input::Claimed(claim.delivery, answer)));
+        }
+        for completion in completions {
+            self.soon(30, Happening::Tell(id, Input::Completed(completion.delivery, !refused)));
+        }
+    }
+
+    /// A letter arrives at the broker: refused, kept, or kept with the acknowledgement lost.
+    pub(super) fn letter(&mut self, id: Incarnation, letter: &DeadLetter) -> Checked {
+        let at = (letter.record.partition.partition, letter.record.offset);
+        let target = letter.failure.target.as_ref();
+        let lane = target.map(|target| target.destination.trim_start_matches("lane-").parse().unwrap());
+        if let (FailureKind::Exhausted, Some(lane)) = (letter.failure.kind, lane) {
+            self.oracle.exhausted(id, lane, at, letter.failure.attempts, MAX_RETRIES + 1)?;
+        }
+        let refused = self.chance(self.faults.letters);
+        let acknowledged = !refused || !self.random.bool();
+        if !refused || self.random.bool() {
+            self.oracle.letter(&self.log, at, lane, letter.record.value.as_deref())?;
+        }
+        let stored = acknowledged && !refused;
+        self.soon(50, Happening::Tell(id, Input::LetterStored(letter.id, stored)));
+        Ok(())
+    }
+}

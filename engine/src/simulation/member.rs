@@ -1,0 +1,74 @@
+//! One incarnation of a member: a core, its memory, and what it believes to own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::crm::Connector;
+use super::log::Incarnation;
+use crate::core::{CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, Now, RetrySchedule};
+use crate::state::{MemoryOptions, MemoryStore};
+
+pub(super) const MAX_RETRIES: u32 = 3;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: Incarnation,
+    pub(super) core: Core,
+    pub(super) store: MemoryStore,
+    /// Partitions that it may send for: its assignment, and the next offset to fetch.
+    pub(super) held: BTreeMap<i32, Held>,
+    pub(super) paused: BTreeSet<i32>,
+    /// Offsets that it has stored and that the client hasn't committed yet.
+    pub(super) stored: BTreeMap<i32, i64>,
+    /// Lanes and items of the requests under way.
+    pub(super) calls: BTreeMap<CallId, usize>,
+    pub(super) suspended: bool,
+    /// The earliest wake-up that has been asked for.
+    pub(super) wake: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) assignment: u64,
+    pub(super) next: i64,
+    pub(super) revoking: bool,
+}
+
+impl Member {
+    pub(super) fn new(id: Incarnation, lanes: &[(bool, usize)], now: Duration) -> Self {
+        let configs = lanes.iter().enumerate().map(|(index, (look_up, batch))| LaneConfig {
+            destination: format!("lane-{index}").into(),
+            connector_kind: "simulated".into(),
+            connector_version: "1".into(),
+            connector: Arc::new(Connector::new(*look_up, *batch)),
+            concurrency: 4,
+        });
+        let limits = CoreLimits { in_flight_records: LIMIT, partition_span: 24, ..CoreLimits::default() };
+        let config = CoreConfig {
+            lanes: configs.collect(),
+            routes: BTreeMap::from([("t".to_owned(), (0..lanes.len()).collect())]),
+            retry: RetrySchedule { max_retries: MAX_RETRIES, jitter: Jitter::Tenth },
+            limits,
+        };
+        Self {
+            id,
+            core: Core::new(config, id, moment(now)).unwrap(),
+            store: MemoryStore::new(MemoryOptions::default()),
+            held: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            suspended: false,
+            wake: None,
+        }
+    }
+}
+
+/// Records in flight at the most, apart from the few that one fetch brings.
+pub(super) const LIMIT: usize = 32;
+pub(super) const FETCH: usize = 4;
+
+pub(super) fn moment(now: Duration) -> Now {
+    Now { mono: now, wall: SystemTime::UNIX_EPOCH + now }
+}

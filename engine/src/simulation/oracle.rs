@@ -1,0 +1,169 @@
+//! The contract's predicates, checked on what really happened: the CRM's effects, the dead letter
+//! topic, the broker's committed offsets. The engine's own word counts for nothing here but where it
+//! says that something has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::crm::{At, Crm, Effect};
+use super::log::{Incarnation, Kind, Log};
+
+/// A broken predicate, with what broke it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) predicate: &'static str,
+    pub(super) what: String,
+}
+
+pub(super) type Checked = Result<(), Violation>;
+
+pub(super) fn broken(predicate: &'static str, what: String) -> Checked {
+    Err(Violation { predicate, what })
+}
+
+/// What the predicates have to remember.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// Which lanes look up before they create.
+    pub(super) looks_up: Vec<bool>,
+    /// Creates of lanes that don't look up.
+    pub(super) created: BTreeSet<(usize, At, Incarnation, u64)>,
+    /// Letters that the broker holds; `None` as a lane stands for a record without destination.
+    pub(super) letters: BTreeSet<(At, Option<usize>)>,
+    /// Where an entity stands, for each assignment of its partition.
+    pub(super) last: BTreeMap<(usize, String, Incarnation, u64), i64>,
+    /// Keys and versions of which an incarnation has said that they have taken effect.
+    pub(super) done: BTreeSet<(usize, String, Incarnation)>,
+    pub(super) versions: BTreeMap<(usize, String, Incarnation), u64>,
+    /// Failed attempts that count.
+    pub(super) failures: BTreeMap<(Incarnation, usize, At), u32>,
+    /// When a throttled lane may be used again.
+    pub(super) blocked: BTreeMap<(Incarnation, usize), Duration>,
+    /// Whether two members may have written at a time: then the CRM alone could tell.
+    pub(super) overlap: bool,
+}
+
+impl Oracle {
+    /// D1, D2, D3: what is committed has taken effect, was skipped for a reason, or has its letter.
+    pub(super) fn committed(&self, log: &Log, crm: &Crm, partition: i32, from: i64, to: i64) -> Checked {
+        if to > log.end(partition) {
+            return broken("D2", format!("partition {partition} was committed up to {to}, past its end"));
+        }
+        for offset in log.partitions[&partition].range(from..to).map(|(offset, _)| *offset) {
+            let at = (partition, offset);
+            for lane in 0..self.looks_up.len() {
+                if !self.is_terminal(log, crm, at, lane) {
+                    return broken("D2", format!("{at:?} was committed (up to {to}) and is unfinished in lane {lane}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_terminal(&self, log: &Log, crm: &Crm, at: At, lane: usize) -> bool {
+        let spec = log.spec(at);
+        self.letters.contains(&(at, None))
+            || self.letters.contains(&(at, Some(lane)))
+            || crm.effects.iter().filter(|effect| effect.lane == lane).any(|effect| {
+                let done = log.spec(effect.at);
+                effect.at == at || done.key == spec.key || (done.entity == spec.entity && done.version > spec.version)
+            })
+    }
+
+    /// D4, D5, D6, D7 for a write that took effect.
+    pub(super) fn effect(&mut self, log: &Log, effect: &Effect) -> Checked {
+        let spec = log.spec(effect.at);
+        let (lane, by) = (effect.lane, effect.incarnation);
+        let stands = self.last.entry((lane, spec.entity.clone(), by, effect.assignment)).or_insert(-1);
+        if *stands > effect.at.1 {
+            return broken("D4", format!("{:?} of {} took effect after offset {stands}", effect.at, spec.entity));
+        }
+        *stands = effect.at.1;
+        if !self.looks_up[lane] && !self.created.insert((lane, effect.at, by, effect.assignment)) {
+            return broken("D7", format!("{:?} was created again in lane {lane}, which can't look up", effect.at));
+        }
+        if self.done.contains(&(lane, spec.key.clone(), by)) {
+            return broken("D5", format!("key {} took effect again in lane {lane}", spec.key));
+        }
+        match self.versions.get(&(lane, spec.entity.clone(), by)) {
+            Some(applied) if *applied > spec.version => {
+                broken("D6", format!("{:?} of version {} took effect after version {applied}", effect.at, spec.version))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An incarnation says that an event has taken effect.
+    pub(super) fn delivered(&mut self, log: &Log, crm: &Crm, by: Incarnation, lane: usize, at: At) -> Checked {
+        let spec = log.spec(at);
+        if !crm.effects.iter().any(|effect| effect.lane == lane && effect.at == at) {
+            return broken("D1", format!("{at:?} counts as delivered to lane {lane} and never arrived"));
+        }
+        self.done.insert((lane, spec.key.clone(), by));
+        let version = self.versions.entry((lane, spec.entity.clone(), by)).or_default();
+        *version = spec.version.max(*version);
+        Ok(())
+    }
+
+    /// An attempt failed in a way that uses it up.
+    pub(super) fn failed(&mut self, by: Incarnation, lane: usize, at: At) {
+        *self.failures.entry((by, lane, at)).or_default() += 1;
+    }
+
+    /// D8: a letter about used-up attempts needs as many failures.
+    pub(super) fn exhausted(&self, by: Incarnation, lane: usize, at: At, attempts: u32, max: u32) -> Checked {
+        let failures = self.failures.get(&(by, lane, at)).copied().unwrap_or_default();
+        if attempts != max || failures < max {
+            return broken(
+                "D8",
+                format!("{at:?} was given up after {attempts}/{max} attempts with {failures} failures"),
+            );
+        }
+        Ok(())
+    }
+
+    /// D3 and D12: a letter holds the record as it was produced.
+    pub(super) fn letter(&mut self, log: &Log, at: At, lane: Option<usize>, value: Option<&[u8]>) -> Checked {
+        if value != Some(&log.spec(at).value[..]) {
+            return broken("D12", format!("the letter about {at:?} has other bytes"));
+        }
+        self.letters.insert((at, lane));
+        Ok(())
+    }
+
+    pub(super) fn throttled(&mut self, by: Incarnation, lane: usize, until: Duration) {
+        let blocked = self.blocked.entry((by, lane)).or_default();
+        *blocked = until.max(*blocked);
+    }
+
+    /// D9: a provider's wish is never shortened.
+    pub(super) fn sent(&self, by: Incarnation, lane: usize, now: Duration) -> Checked {
+        match self.blocked.get(&(by, lane)) {
+            Some(until) if now < *until => broken("D9", format!("lane {lane} was used at {now:?}, before {until:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// D7 at the end: no look-up was left out before a create.
+    pub(super) fn no_second_record(&self, crm: &Crm) -> Checked {
+        for ((lane, entity), (count, _)) in &crm.records {
+            if *count > 1 && self.looks_up[*lane] && !self.overlap {
+                return broken("D7", format!("{count} records for {entity} in lane {lane}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// D1 at the end: what is bad, and only that, may have a letter for its badness.
+    pub(super) fn every_bad_one_has_a_letter(&self, log: &Log) -> Checked {
+        for (partition, records) in &log.partitions {
+            for (offset, spec) in records {
+                let at = (*partition, *offset);
+                if matches!(spec.kind, Kind::Poison | Kind::Unrouted) && !self.letters.contains(&(at, None)) {
+                    return broken("D3", format!("{at:?} is {:?} and has no letter", spec.kind));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,0 @@
-//! Tests of the house's walls: dependencies, files, docs.

@@ -52,6 +52,14 @@ impl KafkaDeadLettersOptions {
             message_timeout: Duration::from_secs(30),
         }
     }
+
+    /// Whether these options can work, without connecting anywhere.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`] that names the option.
+    pub fn check(&self) -> Result<(), DeadLetterError> {
+        producer::config(self).map(drop)
+    }
 }
 
 impl fmt::Debug for KafkaDeadLettersOptions {

@@ -129,7 +129,7 @@ impl Observer {
                     error_id = %failure.error_id,
                     failure = failure.kind.code(),
                     reason = %failure.reason.code,
-                    message = failure.reason.message,
+                    detail = failure.reason.message,
                     status = failure.reason.status,
                     destination,
                     partition = %record.partition,

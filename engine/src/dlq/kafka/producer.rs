@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, Producer as _};
 use rdkafka::types::RDKafkaRespErr;
@@ -32,32 +32,37 @@ pub(super) enum Answer {
     Denied,
 }
 
+/// librdkafka's settings.
+pub(super) fn config(options: &KafkaDeadLettersOptions) -> Result<ClientConfig, DeadLetterError> {
+    check_topic(&options.topic).map_err(DeadLetterError)?;
+    if options.message_timeout < Duration::from_secs(1) {
+        return Err(DeadLetterError("the message timeout must be at least a second".to_owned()));
+    }
+    let mut config = client_config(Role::Producer, &options.bootstrap_servers, &options.client_id, &options.extra)
+        .map_err(DeadLetterError)?;
+    config
+        // A letter counts when all in-sync replicas have it (D3), and once, in order.
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", options.message_timeout.as_millis().to_string())
+        // The topic decides what is too large.
+        .set("message.max.bytes", "67108864")
+        // A batch is refused as a whole when it is too large. Batches this small can't be,
+        // unless they are one letter.
+        .set("batch.size", "65536")
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("queue.buffering.max.messages", "10000")
+        // Java's: the same key goes to the same partition as with other producers.
+        .set("partitioner", "murmur2_random");
+    if config.get("compression.type").or(config.get("compression.codec")).is_none() {
+        config.set("compression.type", "lz4");
+    }
+    Ok(config)
+}
+
 impl Producer {
     pub(super) fn new(options: &KafkaDeadLettersOptions) -> Result<Self, DeadLetterError> {
-        check_topic(&options.topic).map_err(DeadLetterError)?;
-        if options.message_timeout < Duration::from_secs(1) {
-            return Err(DeadLetterError("the message timeout must be at least a second".to_owned()));
-        }
-        let mut config = client_config(Role::Producer, &options.bootstrap_servers, &options.client_id, &options.extra)
-            .map_err(DeadLetterError)?;
-        config
-            // A letter counts when all in-sync replicas have it (D3), and once, in order.
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", options.message_timeout.as_millis().to_string())
-            // The topic decides what is too large.
-            .set("message.max.bytes", "67108864")
-            // A batch is refused as a whole when it is too large. Batches this small can't be,
-            // unless they are one letter.
-            .set("batch.size", "65536")
-            .set("queue.buffering.max.kbytes", "131072")
-            .set("queue.buffering.max.messages", "10000")
-            // Java's: the same key goes to the same partition as with other producers.
-            .set("partitioner", "murmur2_random");
-        if config.get("compression.type").or(config.get("compression.codec")).is_none() {
-            config.set("compression.type", "lz4");
-        }
-        let client = config
+        let client = config(options)?
             .create_with_context(Log)
             .map_err(|error| DeadLetterError(format!("the Kafka producer can't be created: {error}")))?;
         Ok(Self(Some(client)))

@@ -69,9 +69,17 @@ impl KafkaOptions {
         }
     }
 
+    /// Whether these options can work, without connecting anywhere.
+    ///
+    /// # Errors
+    /// [`SourceError`] that names the option.
+    pub fn check(&self) -> Result<(), SourceError> {
+        self.config().map(drop)
+    }
+
     /// librdkafka's settings. Each is there for a reason, given in its line.
     pub(super) fn config(&self) -> Result<ClientConfig, SourceError> {
-        self.check().map_err(SourceError)?;
+        self.check_fields().map_err(SourceError)?;
         let mut config = client_config(Role::Consumer, &self.bootstrap_servers, &self.client_id, &self.extra)
             .map_err(SourceError)?;
         let milliseconds = |duration: Duration| duration.as_millis().to_string();
@@ -115,7 +123,7 @@ impl KafkaOptions {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check_fields(&self) -> Result<(), String> {
         if self.group_id.trim().is_empty() {
             return Err("no consumer group is given".to_owned());
         }

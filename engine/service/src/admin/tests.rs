@@ -1,0 +1,88 @@
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use syncline_engine::EngineStatus;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Metrics, Token, bind, serve};
+
+struct Server {
+    address: SocketAddr,
+    status: Arc<Mutex<EngineStatus>>,
+}
+
+async fn server(token: Option<&str>) -> Server {
+    let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let status = Arc::new(Mutex::new(EngineStatus::default()));
+    let shown = Arc::clone(&status);
+    let status_of = Arc::new(move || shown.lock().unwrap().clone());
+    tokio::spawn(serve(listener, Metrics::detached(), token.map(Token::of), status_of));
+    Server { address, status }
+}
+
+impl Server {
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        reply
+    }
+
+    async fn get(&self, path: &str, header: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n")).await
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_engine_and_health_does_not() {
+    let server = server(None).await;
+    server.status.lock().unwrap().source_problem = Some("not connected yet".into());
+    assert!(server.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
+    let not_ready = server.get("/readyz", "").await;
+    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.contains("source: not connected yet"), "{not_ready}");
+    *server.status.lock().unwrap() = EngineStatus { ready: true, ..EngineStatus::default() };
+    assert!(server.get("/readyz", "").await.starts_with("HTTP/1.1 200"));
+    let status = server.get("/api/v1/status", "").await;
+    assert!(status.contains("application/json") && status.contains("\"ready\":true"), "{status}");
+    assert!(server.get("/metrics", "").await.contains("text/plain; version=0.0.4"));
+    assert!(server.get("/nope", "").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_token_guards_everything_but_the_probes() {
+    let server = server(Some("s3cret")).await;
+    server.status.lock().unwrap().source_problem = Some("broker unreachable".into());
+    assert!(server.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
+    for (path, refused) in [("/metrics", "401"), ("/api/v1/status", "401"), ("/readyz", "503")] {
+        for header in
+            ["", "authorization: Bearer s3creT\r\n", "authorization: Basic s3cret\r\n", "authorization: s3cret\r\n"]
+        {
+            let reply = server.get(path, header).await;
+            assert!(reply.starts_with(&format!("HTTP/1.1 {refused}")), "{path} {header}: {reply}");
+            assert!(!reply.contains("s3cret") && !reply.contains("broker"), "{reply}");
+        }
+    }
+    let authorized = "authorization: bearer s3cret\r\n";
+    assert!(server.get("/metrics", authorized).await.starts_with("HTTP/1.1 200"));
+    assert!(server.get("/readyz", authorized).await.contains("broker unreachable"));
+}
+
+#[tokio::test]
+async fn it_reads_no_bodies_and_writes_nothing() {
+    let server = server(None).await;
+    let posted = server.ask("POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\nx").await;
+    assert!(posted.starts_with("HTTP/1.1 413"), "{posted}");
+    let posted = server.ask("POST /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(posted.starts_with("HTTP/1.1 405"), "{posted}");
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named() {
+    let first = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = first.local_addr().unwrap();
+    let error = bind(address).await.unwrap_err();
+    assert!(error.contains(&address.to_string()) && error.contains("admin.listen"), "{error}");
+}

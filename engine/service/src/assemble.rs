@@ -1,0 +1,78 @@
+//! From a proven configuration to an engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_engine::core::{CoreLimits, Jitter, RetrySchedule};
+use syncline_engine::dlq::KafkaDeadLettersOptions;
+use syncline_engine::source::{KafkaOptions, StartPosition};
+use syncline_engine::state::{MemoryOptions, MemoryStore};
+use syncline_engine::{Destination, Engine, EngineBuilder};
+
+use crate::config::Config;
+use crate::config::model::{JitterKind, Kafka, Start, StateKind};
+
+/// An engine with everything but its shutdown signal.
+pub(crate) fn engine(config: &Config) -> EngineBuilder {
+    let settings = &config.settings;
+    let milliseconds = Duration::from_millis;
+    let jitter = match settings.http.jitter {
+        JitterKind::None => Jitter::None,
+        JitterKind::Tenth => Jitter::Tenth,
+        JitterKind::Full => Jitter::Full,
+    };
+    let store = match settings.state.kind {
+        StateKind::Memory => MemoryStore::new(MemoryOptions {
+            ttl: Duration::from_secs(settings.state.ttl_s),
+            max_entries: settings.state.max_entries,
+        }),
+    };
+    let (source, letters) = kafka(&settings.kafka);
+    let mut builder = Engine::builder()
+        .retry(RetrySchedule { max_retries: settings.http.max_retries, jitter })
+        .limits(CoreLimits {
+            in_flight_records: settings.limits.in_flight_events,
+            in_flight_bytes: settings.limits.in_flight_bytes,
+            partition_span: settings.limits.partition_span,
+            event_bytes: settings.limits.event_bytes,
+            revoke_deadline: milliseconds(settings.limits.revoke_deadline_ms),
+            drain_deadline: milliseconds(settings.limits.shutdown_deadline_ms),
+        })
+        .store(store)
+        .kafka(source, letters);
+    for planned in &config.destinations {
+        let mut destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))
+            .connector_kind(planned.registration.kind, planned.registration.version)
+            .timeout(milliseconds(settings.http.timeout_ms));
+        if let Some(concurrency) = planned.concurrency {
+            destination = destination.concurrency(concurrency);
+        }
+        builder = builder.destination(destination);
+    }
+    for route in &settings.routes {
+        builder = builder.route(&route.entity, &route.to);
+    }
+    builder
+}
+
+/// The drivers' options.
+pub(crate) fn kafka(kafka: &Kafka) -> (KafkaOptions, KafkaDeadLettersOptions) {
+    let extra: BTreeMap<String, String> =
+        kafka.options.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    let mut source = KafkaOptions::new(&kafka.bootstrap_servers, &kafka.group_id, &kafka.topics);
+    source.start = match kafka.start {
+        Start::Earliest => StartPosition::Earliest,
+        Start::Latest => StartPosition::Latest,
+    };
+    source.group_instance_id.clone_from(&kafka.group_instance_id);
+    source.session_timeout = Duration::from_millis(kafka.session_timeout_ms);
+    // Three heartbeats may be missed, as librdkafka's defaults have it for long sessions.
+    source.heartbeat_interval = source.heartbeat_interval.min(source.session_timeout / 3);
+    source.max_poll_interval = source.max_poll_interval.max(source.session_timeout);
+    source.auto_commit_interval = Duration::from_millis(kafka.auto_commit_interval_ms);
+    source.extra.clone_from(&extra);
+    let mut letters = KafkaDeadLettersOptions::new(&kafka.bootstrap_servers, &kafka.dlq_topic);
+    letters.extra = extra;
+    (source, letters)
+}

@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Environment;
+use crate::exit::{self, Failure};
+use crate::{commands, demo, run};
+
+/// Reads record-change events from Kafka and makes them true in CRMs: in order, without losing one,
+/// without writing one twice.
+#[derive(Debug, Parser)]
+#[command(version, after_help = exit::HELP)]
+struct Cli {
+    /// The configuration file. Default: SYNCLINE_CONFIG, or none.
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service until SIGTERM or SIGINT.
+    Run,
+    /// Shows the whole path with no set-up: an embedded broker, a fake CRM with faults, sample events.
+    Demo(DemoArguments),
+    /// Validates the configuration, touching nothing.
+    Check,
+    /// Lists the connectors that are linked into this program.
+    Connectors {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the JSON Schema of the configuration.
+    Schema,
+}
+
+/// What `demo` can be told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArguments {
+    /// How many sample events.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    pub(crate) events: u64,
+    /// Print the result as one JSON object, the last line of stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Leave everything running until Ctrl-C, and print the addresses.
+    #[arg(long)]
+    pub(crate) keep_open: bool,
+}
+
+/// Runs the command line of the process. `main` of every service.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match parse(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to stdout with status 0, everything else to stderr with 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::CONFIG));
+        }
+    };
+    let environment = Environment::of_process();
+    exit::report(match arguments.command {
+        Command::Run => run::run(arguments.config, &environment),
+        Command::Demo(demo) => demo::run(&demo, &environment),
+        Command::Check => commands::check(arguments.config, &environment),
+        Command::Connectors { json } => commands::connectors(json),
+        Command::Schema => commands::schema(),
+    })
+}
+
+/// The program is called what its file is called, not what this crate is called.
+fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    let name = arguments.first().map(PathBuf::from);
+    let name = name.as_deref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+    let command = match name {
+        Some(name) => Cli::command().bin_name(name.clone()).display_name(name),
+        None => Cli::command(),
+    };
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// A runtime for a command that waits for something.
+///
+/// # Errors
+/// [`Failure`] when the system gives no threads.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("syncline")
+        .build()
+        .map_err(|error| Failure::new(exit::FAILED, format!("the async runtime can't be started: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let parsed = parse(["/bin/my-service", "demo", "--events", "5", "--json"].map(Into::into).to_vec()).unwrap();
+        assert!(matches!(parsed.command, Command::Demo(DemoArguments { events: 5, json: true, keep_open: false })));
+        let help = parse(["/bin/my-service", "--help"].map(Into::into).to_vec()).unwrap_err().to_string();
+        assert!(help.contains("Usage: my-service") && help.contains("Exit statuses"), "{help}");
+    }
+}

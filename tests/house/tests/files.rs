@@ -151,3 +151,42 @@ fn the_book_has_all_its_pages() {
         assert!(name == "SUMMARY.md" || summary.contains(&format!("({name})")), "SUMMARY.md does not name {name}");
     }
 }
+
+/// The texts that are given as reason codes in `code`.
+fn reason_codes(code: &str) -> Vec<String> {
+    let mut codes = Vec::new();
+    for call in ["Reason::new(", "reason(", "invalid(", "unproven(", "reject("] {
+        for rest in code.split(call).skip(1) {
+            // The code is the first text among the arguments, if it is a literal.
+            let arguments = rest.split([';', ')']).next().unwrap_or_default();
+            codes.extend(arguments.split('"').nth(1).map(str::to_owned));
+        }
+    }
+    codes.retain(|code| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+    codes
+}
+
+#[test]
+fn every_reason_code_is_documented() {
+    let documented = read(&root().join("docs/src/reason-codes.md"));
+    let mut codes = 0;
+    for folder in ["sdk/src", "engine/src", "connectors"] {
+        for path in files(folder, ".rs") {
+            let tests = ["tests", "simulation", "conformance"];
+            let is_test = |part: std::path::Component<'_>| tests.iter().any(|test| part.as_os_str() == *test);
+            if path.components().any(is_test) || path.ends_with("tests.rs") {
+                continue;
+            }
+            let code = read(&path);
+            for code in reason_codes(code.split("#[cfg(test)]").next().unwrap_or_default()) {
+                codes += 1;
+                assert!(
+                    documented.contains(&format!("`{code}`")),
+                    "{}: `{code}` is not in reason-codes.md",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(codes >= 35, "{codes}");
+}

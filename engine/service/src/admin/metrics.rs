@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_appender::non_blocking::ErrorCounter;
 
@@ -28,6 +28,7 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).map_err(failed)?;
         let handle = builder.install_recorder().map_err(failed)?;
         syncline_engine::describe_metrics();
+        describe_gauge!("syncline_build_info", "1, with the version as a label");
         describe_counter!("syncline_log_lines_dropped_total", "Log lines dropped because nobody read them");
         gauge!("syncline_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self { handle, dropped_lines: Some(dropped_lines) })

@@ -11,7 +11,7 @@ use syncline_sdk::CrmConnector;
 use crate::auth::{Credentials, EnvAndFiles, SecretSource};
 use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, Now, RetrySchedule};
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
-use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, RunReport, Runtime, Shutdown};
+use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
 use crate::transport::{HttpTransport, ReqwestTransport, TransportError, TransportOptions};
@@ -291,11 +291,12 @@ impl EngineBuilder {
         };
         let board = Arc::new(Board::new(runtimes.iter().map(|lane| Arc::clone(&lane.destination))));
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let pulse = Arc::new(Pulse::new(source.session_timeout()));
         let runtime = Runtime {
             core,
             source,
             lanes: runtimes,
-            drivers: Drivers { transport, store, letters },
+            drivers: Drivers { transport, store, letters, pulse },
             shutdown: self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending())),
             board,
             close_deadline: CLOSE_DEADLINE,

@@ -33,6 +33,8 @@ pub(crate) enum Bug {
     NeverPause,
     /// A conversation goes on after its partition was lost.
     WriteAfterLoss,
+    /// A member that was suspended sends before it knows what is still its own.
+    NoFence,
     /// Results of an earlier assignment count for the present one.
     StaleResult,
     /// A drained partition isn't let go.

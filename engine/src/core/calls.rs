@@ -45,6 +45,9 @@ impl Core {
     /// Starts as many conversations as the lane allows.
     pub(super) fn pump(&mut self, lane: usize) {
         let Some(config) = self.config.lanes.get(lane) else { return };
+        if self.fenced {
+            return;
+        }
         let connector = Arc::clone(&config.connector);
         let most = connector.endpoint().limits.batch_events;
         while self.lanes.get(lane).is_some_and(|lane| lane.is_open()) {
@@ -83,7 +86,7 @@ impl Core {
     /// Sends a conversation's request, unless its lane waits or one of its partitions is gone.
     pub(super) fn send_call(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let paused = self.lanes.get(call.lane).is_some_and(Lane::is_paused);
+        let paused = self.fenced || self.lanes.get(call.lane).is_some_and(Lane::is_paused);
         let pointless =
             |delivery: &DeliveryId| if paused { self.begins_nothing(*delivery) } else { self.is_gone(*delivery) };
         if call.deliveries.iter().any(pointless) && !self.planted(Bug::WriteAfterLoss) {
@@ -209,6 +212,7 @@ impl Core {
             }
             Decision::Throttle { .. } if self.planted(Bug::ImpatientLane) => self.wait_for_lane(call.lane, id),
             Decision::Complete { remote_id, unchanged } => self.complete(id, remote_id, unchanged),
+            Decision::Defer => self.wait_for_lane(call.lane, id),
             Decision::DeadLetter { kind, reason } => {
                 self.attempt_failed(call, id, &reason);
                 self.refuse_delivery(id, kind, reason);
@@ -299,6 +303,13 @@ impl Core {
             self.fact(Fact::LaneResumed { lane });
             held.into_iter().for_each(|call| self.send_call(call));
         }
+    }
+
+    /// What was held back goes on, where its lane allows it.
+    pub(super) fn unfence(&mut self) {
+        self.fenced = false;
+        let held: Vec<_> = self.lanes.iter_mut().flat_map(Lane::take_held).collect();
+        held.into_iter().for_each(|call| self.send_call(call));
     }
 
     fn connector_panicked(&mut self, lane: usize, deliveries: &[DeliveryId], message: String) {

@@ -49,6 +49,11 @@ pub enum Input {
     Completed(DeliveryId, bool),
     /// Whether a [`DeadLetter`] has been acknowledged by the broker.
     LetterStored(LetterId, bool),
+    /// This member has been silent for so long that its partitions may be someone else's: send
+    /// nothing until [`Input::Unfence`].
+    Fence,
+    /// Our partitions are still ours, or we have heard which aren't.
+    Unfence,
     /// Stop: take nothing more, finish what is under way, then [`Effects::drained`].
     Drain,
     /// Nothing but the time has changed.

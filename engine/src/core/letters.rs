@@ -9,6 +9,7 @@ use super::bug::Bug;
 use super::deliveries::{Stage, TrackedId};
 use super::effects::{DeliveryId, Fact, Outcome};
 use super::failure::{DeadLetter, Failure, FailureKind, LetterId};
+use super::partitions::Standing;
 use super::retry::doubling;
 use super::{Core, Timer};
 use crate::record::Record;
@@ -81,11 +82,19 @@ impl Core {
         self.offer_letter(id);
     }
 
+    /// Gives a letter to the queue, unless its partition is gone: then the next owner writes it.
     pub(super) fn offer_letter(&mut self, id: LetterId) {
-        if let Some(letter) = self.letters.get(&id) {
-            let letter = DeadLetter { id, record: Arc::clone(&letter.record), failure: Arc::clone(&letter.failure) };
-            self.effects.letters.push(letter);
+        let Some(letter) = self.letters.get(&id) else { return };
+        if self.standing(letter.tracked) == Standing::Gone {
+            let (tracked, delivery) = (letter.tracked, letter.delivery);
+            self.letters.remove(&id);
+            return match delivery {
+                Some(delivery) => self.abandon(delivery),
+                None => self.part_ended(tracked, false),
+            };
         }
+        let letter = DeadLetter { id, record: Arc::clone(&letter.record), failure: Arc::clone(&letter.failure) };
+        self.effects.letters.push(letter);
     }
 
     pub(super) fn letter_stored(&mut self, id: LetterId, stored: bool) {

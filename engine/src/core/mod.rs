@@ -69,6 +69,8 @@ pub struct Core {
     /// Partitions whose watermark has moved since the last effects.
     moved: Vec<TopicPartition>,
     draining: Option<usize>,
+    /// Whether nothing may be sent at the moment.
+    fenced: bool,
     effects: Effects,
     #[cfg(test)]
     bug: Option<Bug>,
@@ -129,6 +131,7 @@ impl Core {
             load: Load::default(),
             moved: Vec::new(),
             draining: None,
+            fenced: false,
             effects: Effects::default(),
             #[cfg(test)]
             bug: None,
@@ -149,6 +152,8 @@ impl Core {
             Input::Faulted(call, fault) => self.faulted(call, &fault),
             Input::Completed(delivery, stored) => self.completed(delivery, stored),
             Input::LetterStored(letter, stored) => self.letter_stored(letter, stored),
+            Input::Fence => self.fenced = !self.planted(bug::Bug::NoFence),
+            Input::Unfence => self.unfence(),
             Input::Drain => self.drain(),
             Input::Tick => {}
         }

@@ -17,6 +17,8 @@ pub(crate) enum Decision {
     Retry { reason: Reason, after: Option<Duration>, in_doubt: bool },
     /// It is dead-lettered now.
     DeadLetter { kind: FailureKind, reason: Reason },
+    /// It is sent again as soon as this member may send; no attempt is spent.
+    Defer,
     /// The lane waits; no attempt is spent.
     Throttle { reason: Reason, after: Option<Duration> },
     /// The credential is refreshed, or the lane waits; no attempt is spent.
@@ -41,6 +43,7 @@ pub(crate) fn decide(verdict: Verdict, sent: &Outbound, can: Capabilities, wall:
 pub(crate) fn decide_fault(fault: &TransportFault, sent: &Outbound, can: Capabilities) -> Decision {
     let reason = Reason::new(fault.kind.code(), fault.message.clone());
     match (fault.kind, fault.sent) {
+        (FaultKind::Suspended, _) => Decision::Defer,
         (FaultKind::Credentials, _) => Decision::Unauthenticated(reason),
         (FaultKind::Request, _) => Decision::DeadLetter { kind: FailureKind::Unmappable, reason },
         (_, Sent::Unsent) => Decision::Retry { reason, after: None, in_doubt: false },

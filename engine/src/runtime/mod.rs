@@ -4,6 +4,7 @@
 //! beside it and answers through one channel.
 
 mod observe;
+mod pulse;
 mod status;
 mod work;
 
@@ -13,11 +14,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use metrics::counter;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use observe::describe_metrics;
+pub(crate) use pulse::Pulse;
 pub(crate) use status::Board;
 pub use status::{DestinationStatus, EngineStatus};
 pub(crate) use work::LaneRuntime;
@@ -60,6 +63,7 @@ pub(crate) struct Drivers {
     pub(crate) transport: Arc<dyn HttpTransport>,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) letters: Arc<dyn DeadLetterSink>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Answers that are taken from the channel at a time.
@@ -79,6 +83,9 @@ impl Runtime {
         let mut received = Vec::with_capacity(EVENTS);
         let mut answer_buffer = Vec::with_capacity(ANSWERS);
         let mut stopping = false;
+        let pulse = Arc::clone(&self.drivers.pulse);
+        let mut unfence_at = None;
+        pulse.beat();
         let letters_check = tokio::spawn(watch_letters(Arc::clone(&self.drivers.letters), Arc::clone(&self.board)));
         let drained = loop {
             let drained = loop {
@@ -101,6 +108,11 @@ impl Runtime {
                 break drained;
             }
             let wake = self.core.next_wake().map(|mono| start + mono);
+            let wake = wake
+                .into_iter()
+                .chain(unfence_at)
+                .chain(pulse.interval().map(|interval| Instant::now() + interval))
+                .min();
             tokio::select! {
                 biased;
                 () = &mut self.shutdown, if !stopping => {
@@ -121,6 +133,16 @@ impl Runtime {
                 }
                 () = sleep_until(wake) => inputs.push_back(Input::Tick),
             }
+            if pulse.is_stale() {
+                warn!("this process was suspended; nothing is sent until it is clear which partitions are still ours");
+                counter!("syncline_suspensions_total").increment(1);
+                unfence_at = Some(Instant::now() + pulse.quarantine());
+                inputs.push_front(Input::Fence);
+            } else if unfence_at.is_some_and(|at| Instant::now() >= at) {
+                unfence_at = None;
+                inputs.push_back(Input::Unfence);
+            }
+            pulse.beat();
             while let Some(input) = inputs.pop_front() {
                 self.core.handle(now(start), input);
             }

@@ -52,6 +52,10 @@ pub fn describe_metrics() {
     describe_gauge!("syncline_in_flight_bytes", Unit::Bytes, "Bytes of the records that aren't terminal");
     describe_gauge!("syncline_destination_paused", "1 while a destination waits, by reason");
     describe_gauge!("syncline_consumer_lag_records", "Records of a partition that aren't consumed yet");
+    describe_counter!(
+        "syncline_suspensions_total",
+        "Times that the process was suspended and had to find out what is its own"
+    );
     describe_counter!("syncline_kafka_rebalances_total", "Partitions assigned, revoked or lost, by event");
     describe_counter!("syncline_kafka_commits_total", "Offsets that the broker has answered about, by outcome");
     describe_counter!("syncline_kafka_poll_exceeded_total", "Times that polling took longer than the group allows");

@@ -17,7 +17,7 @@ use super::Drivers;
 use crate::auth::Credentials;
 use crate::core::{DeadLetter, Input, SendRequest};
 use crate::state::{ClaimRequest, Completion, Release};
-use crate::transport::{FaultKind, HttpRequest, HttpTransport, Sent, TransportFault};
+use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
 
 /// What sending to a destination needs.
 #[derive(Debug)]
@@ -32,11 +32,11 @@ pub(crate) struct LaneRuntime {
 type Answers = UnboundedSender<Input>;
 
 pub(super) fn send(drivers: &Drivers, lane: Arc<LaneRuntime>, send: SendRequest, answers: &Answers) {
-    let (transport, answers) = (Arc::clone(&drivers.transport), answers.clone());
+    let (drivers, answers) = (drivers.clone(), answers.clone());
     tokio::spawn(async move {
         let call = send.call;
         let started = Instant::now();
-        let result = AssertUnwindSafe(exchange(transport.as_ref(), &lane, &send)).catch_unwind().await;
+        let result = AssertUnwindSafe(exchange(&drivers, &lane, &send)).catch_unwind().await;
         let result = result.unwrap_or_else(|_| {
             error!(destination = %lane.destination, "the transport panicked; the request counts as maybe sent");
             Err(TransportFault {
@@ -63,7 +63,7 @@ pub(super) fn send(drivers: &Drivers, lane: Arc<LaneRuntime>, send: SendRequest,
 }
 
 async fn exchange(
-    transport: &dyn HttpTransport,
+    drivers: &Drivers,
     lane: &LaneRuntime,
     send: &SendRequest,
 ) -> Result<syncline_sdk::Reply, TransportFault> {
@@ -84,7 +84,12 @@ async fn exchange(
         body: request.body.clone(),
         timeout: lane.timeout,
     };
-    transport.send(request).await
+    // The process may have been suspended since the core asked for this.
+    if drivers.pulse.is_stale() {
+        let message = "the process was suspended".to_owned();
+        return Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Suspended, message });
+    }
+    drivers.transport.send(request).await
 }
 
 pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answers) {

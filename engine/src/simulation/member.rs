@@ -24,6 +24,8 @@ pub(super) struct Member {
     /// Lanes and items of the requests under way.
     pub(super) calls: BTreeMap<CallId, usize>,
     pub(super) suspended: bool,
+    /// How often it has been suspended.
+    pub(super) fences: u64,
     /// The earliest wake-up that has been asked for.
     pub(super) wake: Option<Duration>,
 }
@@ -60,6 +62,7 @@ impl Member {
             stored: BTreeMap::new(),
             calls: BTreeMap::new(),
             suspended: false,
+            fences: 0,
             wake: None,
         }
     }

@@ -52,17 +52,29 @@ impl World {
     pub(super) fn resume(&mut self, id: Incarnation) -> Checked {
         let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
         member.suspended = false;
+        member.fences += 1;
+        let fence = member.fences;
+        // The loop notices the gap before it does anything else.
+        self.tell(id, Input::Fence)?;
+        self.soon(1500, Happening::Rejoin(id, fence));
+        Ok(())
+    }
+
+    /// The client's heartbeat has been answered.
+    pub(super) fn rejoin(&mut self, id: Incarnation, fence: u64) -> Checked {
+        // Suspended once more, it waits for the end of that.
+        if !self.members.get(&id).is_some_and(|member| member.fences == fence && !member.suspended) {
+            return Ok(());
+        }
         if !self.group.members.contains(&id) {
             self.lose(id)?;
             self.group.members.insert(id);
         }
-        Ok(())
+        self.tell(id, Input::Unfence)
     }
 
     pub(super) fn session_timeout(&mut self, id: Incarnation) {
         self.group.members.remove(&id);
-        // Its requests may still be under way when the next owner begins.
-        self.oracle.overlap |= self.members.contains_key(&id);
     }
 
     pub(super) fn lose_one(&mut self) -> Checked {

@@ -39,8 +39,11 @@ pub(super) struct Oracle {
     pub(super) failures: BTreeMap<(Incarnation, usize, At), u32>,
     /// When a throttled lane may be used again.
     pub(super) blocked: BTreeMap<(Incarnation, usize), Duration>,
-    /// Whether two members may have written at a time: then the CRM alone could tell.
+    /// Whether a member has lost a partition with requests under way: then two may have written at
+    /// a time, which nobody but the CRM could prevent.
     pub(super) overlap: bool,
+    /// The latest assignment under which an entity was written.
+    pub(super) assignments: BTreeMap<(usize, String), u64>,
 }
 
 impl Oracle {
@@ -79,6 +82,14 @@ impl Oracle {
             return broken("D4", format!("{:?} of {} took effect after offset {stands}", effect.at, spec.entity));
         }
         *stands = effect.at.1;
+        let latest = self.assignments.entry((lane, spec.entity.clone())).or_default();
+        if *latest > effect.assignment && !self.overlap {
+            return broken(
+                "D4",
+                format!("{:?} took effect after the next owner had written {}", effect.at, spec.entity),
+            );
+        }
+        *latest = effect.assignment.max(*latest);
         if !self.looks_up[lane] && !self.created.insert((lane, effect.at, by, effect.assignment)) {
             return broken("D7", format!("{:?} was created again in lane {lane}, which can't look up", effect.at));
         }

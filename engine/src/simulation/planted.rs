@@ -30,6 +30,7 @@ fn every_planted_bug_is_caught() {
         (Bug::ImpatientLane, 200, &["D9"]),
         (Bug::NeverPause, 500, &["D10"]),
         (Bug::WriteAfterLoss, 500, &["D11"]),
+        (Bug::NoFence, 500, &["D11", "D4"]),
         (Bug::StaleResult, 2000, &["D2", "D4", "liveness"]),
         (Bug::NeverRelease, 200, &["liveness"]),
     ] {

@@ -31,6 +31,7 @@ pub(super) enum Happening {
     Start,
     Suspend,
     Resume(Incarnation),
+    Rejoin(Incarnation, u64),
     SessionTimeout(Incarnation),
     Rebalance,
     Lose,
@@ -176,6 +177,7 @@ impl World {
             Happening::Start => self.start(),
             Happening::Suspend => self.suspend(),
             Happening::Resume(id) => self.resume(id)?,
+            Happening::Rejoin(id, fence) => self.rejoin(id, fence)?,
             Happening::SessionTimeout(id) => self.session_timeout(id),
             Happening::Rebalance => {
                 self.shuffle += 1;
@@ -279,6 +281,10 @@ impl World {
         }
         self.ask_store(id, effects.claims, effects.completions, effects.releases);
         for letter in effects.letters {
+            let partition = letter.record.partition.partition;
+            if !self.members[&id].held.contains_key(&partition) {
+                return broken("D11", format!("a dead letter for partition {partition}, which isn't held"));
+            }
             self.soon(50, Happening::Letter(id, Box::new(letter)));
         }
         for partition in effects.released {
@@ -294,6 +300,12 @@ impl World {
         let member = self.members.get_mut(&id).unwrap();
         let mut assignments = BTreeMap::new();
         for (_, (partition, offset)) in &request.items {
+            if self.group.owners.get(partition).is_some_and(|owner| *owner != id) {
+                return broken(
+                    "D11",
+                    format!("partition {partition}, offset {offset} was written for and is another's"),
+                );
+            }
             match member.held.get(partition) {
                 Some(held) => assignments.insert(*partition, held.assignment),
                 None => {

@@ -46,6 +46,10 @@ pub enum SourceHealth {
 /// - No method blocks.
 #[async_trait]
 pub trait EventSource: Send + 'static {
+    /// How long this member can be silent before its partitions are given to others. `None` where
+    /// there are no others.
+    fn session_timeout(&self) -> Option<Duration>;
+
     /// Waits for events and appends them to `events`, at least one and at most about `most`.
     /// Cancel-safe: an event is either appended or given next time.
     ///

@@ -87,6 +87,8 @@ pub enum FaultKind {
     Credentials,
     /// The request itself can't be built.
     Request,
+    /// The process was suspended, and may not send before it knows what is still its own.
+    Suspended,
 }
 
 impl FaultKind {
@@ -101,6 +103,7 @@ impl FaultKind {
             Self::ResponseTooLarge => "response_too_large",
             Self::Credentials => "credentials_unavailable",
             Self::Request => "invalid_request",
+            Self::Suspended => "suspended",
         }
     }
 }
@@ -116,6 +119,7 @@ impl fmt::Display for FaultKind {
             Self::ResponseTooLarge => "ResponseTooLarge",
             Self::Credentials => "CredentialsUnavailable",
             Self::Request => "InvalidRequest",
+            Self::Suspended => "Suspended",
         })
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use parts::{Letters, Source, Transport, event, toy};
 use syncline_engine::core::{FailureKind, Jitter, RetrySchedule};
+use syncline_engine::record::TopicPartition;
 use syncline_engine::source::{Closed, SourceEvent, SourceHealth};
 use syncline_engine::transport::{FaultKind, Sent, TransportFault};
 use syncline_engine::{Destination, Engine, EngineBuilder, EngineError};
@@ -158,4 +159,26 @@ fn what_is_missing_is_said() {
     assert!(error(one().route("t", ["sap"])).contains("`sap`, which is no destination; there are: crm"));
     assert!(error(one().route("order", ["crm"])).contains("`order` is routed to `crm`, which maps only: t"));
     assert!(error(one().route("t", ["crm", "crm"])).contains("twice"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_suspension_nothing_is_sent_before_it_is_clear_what_is_ours() {
+    let (source, transport, letters) = (Source::default(), Transport::default(), Letters::default());
+    source.set_session_timeout(Duration::from_secs(6));
+    source.give([event(0, 0)]);
+    let (builder, _stop) = builder(&source, &transport, &letters);
+    tokio::spawn(builder.build().unwrap().run());
+    source.committed(1).await;
+    // What a SIGSTOP looks like from inside: the clock jumps, and nothing has run meanwhile.
+    tokio::time::advance(Duration::from_secs(10)).await;
+    source.push(SourceEvent::Record(event(1, 1)));
+    source.committed(2).await;
+    assert_eq!(transport.times("/e1"), [Duration::from_secs(13)], "two seconds for bad news, and one more");
+
+    tokio::time::advance(Duration::from_secs(10)).await;
+    source.push(SourceEvent::Record(event(2, 2)));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    source.push(SourceEvent::Lost(vec![TopicPartition::new("events", 0)]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(transport.times("/e2").is_empty(), "it was lost meanwhile, and is never sent");
 }

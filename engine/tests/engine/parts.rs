@@ -38,6 +38,7 @@ pub struct Source(Arc<SourceInner>);
 struct SourceInner {
     events: Mutex<VecDeque<SourceEvent>>,
     failure: Mutex<Option<String>>,
+    session_timeout: Mutex<Option<Duration>>,
     commits: Mutex<Vec<i64>>,
     changed: Notify,
     committed: Notify,
@@ -53,6 +54,10 @@ impl Source {
         self.push(SourceEvent::Assigned(vec![TopicPartition::new("events", 0)]));
         self.push(SourceEvent::Health(SourceHealth::Ready));
         records.into_iter().for_each(|record| self.push(SourceEvent::Record(record)));
+    }
+
+    pub fn set_session_timeout(&self, timeout: Duration) {
+        *self.0.session_timeout.lock().unwrap() = Some(timeout);
     }
 
     pub fn fail(&self, why: &str) {
@@ -73,6 +78,10 @@ impl Source {
 
 #[async_trait]
 impl EventSource for Source {
+    fn session_timeout(&self) -> Option<Duration> {
+        *self.0.session_timeout.lock().unwrap()
+    }
+
     async fn receive(&mut self, events: &mut Vec<SourceEvent>, most: usize) -> Result<(), SourceError> {
         loop {
             if let Some(failure) = self.0.failure.lock().unwrap().take() {

@@ -59,6 +59,19 @@ fn nothing_is_written_for_a_lost_partition() {
 }
 
 #[test]
+fn a_dead_letter_is_not_offered_again_for_a_lost_partition() {
+    let mut bench = Bench::new();
+    bench.records([event(0, "a"), record(0, 1, b"poison")]);
+    bench.answer("/e0", 400);
+    bench.store_letter(false);
+    bench.store_letter(false);
+    bench.tell(Input::Lost(vec![partition(0)]));
+    bench.pass(SECOND * 60);
+    assert!(bench.letters.is_empty());
+    assert_eq!((bench.core.in_flight(), bench.releases.len()), (0, 1));
+}
+
+#[test]
 fn a_partition_that_comes_back_starts_afresh_and_keeps_the_order() {
     let mut bench = Bench::new();
     bench.records([event(0, "a")]);

@@ -50,6 +50,7 @@ pub struct KafkaSource {
     epochs: FxHashMap<TopicPartition, Epoch>,
     confirmed: Arc<AtomicBool>,
     failed: Option<SourceError>,
+    session_timeout: Duration,
 }
 
 impl KafkaSource {
@@ -64,6 +65,7 @@ impl KafkaSource {
         let consumer: BaseConsumer<Context> = config.create_with_context(Context::default()).map_err(refused)?;
         let topics: Vec<_> = options.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
+        let session_timeout = options.session_timeout;
         let (commands, received) = channel();
         let (outlet, inlet) = queue(commands.clone());
         let confirmed = Arc::new(AtomicBool::new(false));
@@ -73,7 +75,7 @@ impl KafkaSource {
             .name("syncline-kafka".to_owned())
             .spawn(move || poller.run())
             .map_err(|error| SourceError(format!("no thread for the Kafka consumer: {error}")))?;
-        Ok(Self { inlet, commands, epochs: FxHashMap::default(), confirmed, failed: None })
+        Ok(Self { inlet, commands, epochs: FxHashMap::default(), confirmed, failed: None, session_timeout })
     }
 
     fn send(&self, command: Command) {
@@ -89,6 +91,10 @@ impl KafkaSource {
 
 #[async_trait]
 impl EventSource for KafkaSource {
+    fn session_timeout(&self) -> Option<Duration> {
+        Some(self.session_timeout)
+    }
+
     async fn receive(&mut self, events: &mut Vec<SourceEvent>, most: usize) -> Result<(), SourceError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

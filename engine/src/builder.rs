@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use syncline_sdk::CrmConnector;
 
 use crate::auth::{Credentials, EnvAndFiles, SecretSource};
-use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, Now, RetrySchedule};
+use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, Now, RetrySchedule};
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
 use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
@@ -143,6 +143,7 @@ pub struct EngineBuilder {
     routes: BTreeMap<String, Vec<String>>,
     retry: RetrySchedule,
     limits: CoreLimits,
+    later_events: LaterEvents,
     kafka: Option<KafkaOptions>,
     kafka_letters: Option<KafkaDeadLettersOptions>,
     source: Option<Box<dyn EventSource>>,
@@ -191,6 +192,13 @@ impl EngineBuilder {
     /// What may be held in memory, and how long a drain may take.
     pub fn limits(mut self, limits: CoreLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What happens to the events of an entity after one of them was dead-lettered. Default: they
+    /// are delivered.
+    pub fn later_events(mut self, later_events: LaterEvents) -> Self {
+        self.later_events = later_events;
         self
     }
 
@@ -270,7 +278,8 @@ impl EngineBuilder {
                 connector: destination.connector,
             });
         }
-        let config = CoreConfig { lanes, routes, retry: self.retry, limits: self.limits };
+        let config =
+            CoreConfig { lanes, routes, retry: self.retry, limits: self.limits, later_events: self.later_events };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
         let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
         let missing =

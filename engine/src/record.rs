@@ -46,6 +46,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The value of the first header of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(have, _)| have == name)?.1.as_deref()
+    }
+
     /// Bytes of key, value and headers: what keeping the record costs.
     #[must_use]
     pub fn size(&self) -> usize {

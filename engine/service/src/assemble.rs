@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_engine::core::{CoreLimits, Jitter, RetrySchedule};
+use syncline_engine::core::{CoreLimits, Jitter, LaterEvents, RetrySchedule};
 use syncline_engine::dlq::KafkaDeadLettersOptions;
 use syncline_engine::source::{KafkaOptions, StartPosition};
 use syncline_engine::state::{MemoryOptions, MemoryStore};
 use syncline_engine::{Destination, Engine, EngineBuilder};
 
 use crate::config::Config;
-use crate::config::model::{JitterKind, Kafka, Start, StateKind};
+use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Start, StateKind};
 
 /// An engine with everything but its shutdown signal.
 pub(crate) fn engine(config: &Config) -> EngineBuilder {
@@ -28,6 +28,10 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
             max_entries: settings.state.max_entries,
         }),
     };
+    let later_events = match settings.delivery.after_dead_letter {
+        AfterDeadLetter::Continue => LaterEvents::Continue,
+        AfterDeadLetter::Park => LaterEvents::Park,
+    };
     let (source, letters) = kafka(&settings.kafka);
     let mut builder = Engine::builder()
         .retry(RetrySchedule { max_retries: settings.http.max_retries, jitter })
@@ -39,6 +43,7 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
             revoke_deadline: milliseconds(settings.limits.revoke_deadline_ms),
             drain_deadline: milliseconds(settings.limits.shutdown_deadline_ms),
         })
+        .later_events(later_events)
         .store(store)
         .kafka(source, letters);
     for planned in &config.destinations {

@@ -35,6 +35,8 @@ pub(crate) enum Bug {
     WriteAfterLoss,
     /// A member that was suspended sends before it knows what is still its own.
     NoFence,
+    /// An event overtakes an earlier one of its entity that was dead-lettered.
+    IgnoreParking,
     /// Results of an earlier assignment count for the present one.
     StaleResult,
     /// A drained partition isn't let go.

@@ -19,7 +19,25 @@ pub struct CoreConfig {
     pub retry: RetrySchedule,
     /// What may be held in memory.
     pub limits: CoreLimits,
+    /// What happens to the events of an entity after one of them was dead-lettered.
+    pub later_events: LaterEvents,
 }
+
+/// What happens to the events of an entity after one of them was dead-lettered, in the same
+/// destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LaterEvents {
+    /// They are delivered. A replay of the earlier one doesn't undo them, as long as events have
+    /// versions.
+    #[default]
+    Continue,
+    /// They are dead-lettered behind it, until all of them have been replayed.
+    Park,
+}
+
+/// A record with this header is a replay: it goes to the destination that the header names, and to
+/// no other one.
+pub const REPLAY_DESTINATION: &str = "syncline.replay.destination";
 
 /// A destination.
 #[derive(Debug, Clone)]

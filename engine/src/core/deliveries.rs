@@ -7,6 +7,7 @@ use syncline_sdk::{Event, Item, Reason, Remembered};
 use uuid::Uuid;
 
 use super::bug::Bug;
+use super::config::{LaterEvents, REPLAY_DESTINATION};
 use super::effects::{DeliveryId, Fact, Outcome};
 use super::failure::FailureKind;
 use super::lane::EntityHash;
@@ -15,7 +16,7 @@ use super::retry::doubling;
 use super::watermark::Place;
 use super::{Core, Timer, calls, version};
 use crate::record::Record;
-use crate::state::{Claim, ClaimRequest, Completion, Release};
+use crate::state::{Claim, ClaimRequest, Completion, Parking, Release};
 
 /// Names a record that isn't terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +49,8 @@ pub(super) struct Delivery {
     pub(super) in_doubt: bool,
     remote_id: Option<String>,
     claimed: bool,
+    /// Whether it is a replay of a dead letter.
+    pub(super) replay: bool,
     /// How often the store hasn't answered in a row.
     store_failures: u32,
 }
@@ -114,15 +117,37 @@ impl Core {
             let message = format!("no route takes the entity type `{}`", event.entity().kind);
             return self.refuse_record(id, Some(event), FailureKind::Unrouted, Reason::new("no_route", message));
         };
+        let Some(replay) = record.header(REPLAY_DESTINATION) else {
+            return self.enqueue_all(id, &lanes, &event, false);
+        };
+        let named =
+            |lane: &usize| self.config.lanes.get(*lane).is_some_and(|lane| lane.destination.as_bytes() == replay);
+        let Some(lane) = lanes.iter().copied().find(named) else {
+            let message = format!(
+                "the header `{REPLAY_DESTINATION}` names `{}`, to which no route leads for `{}`",
+                String::from_utf8_lossy(replay),
+                event.entity().kind
+            );
+            return self.refuse_record(
+                id,
+                Some(event),
+                FailureKind::Unrouted,
+                Reason::new("unknown_destination", message),
+            );
+        };
+        self.enqueue_all(id, &[lane], &event, true);
+    }
+
+    fn enqueue_all(&mut self, id: TrackedId, lanes: &[usize], event: &Arc<Event>, replay: bool) {
         if let Some(tracked) = self.records.get_mut(&id) {
             tracked.left = lanes.len();
         }
         for lane in lanes {
-            self.enqueue(id, lane, Arc::clone(&event));
+            self.enqueue(id, *lane, Arc::clone(event), replay);
         }
     }
 
-    fn enqueue(&mut self, record: TrackedId, lane: usize, event: Arc<Event>) {
+    fn enqueue(&mut self, record: TrackedId, lane: usize, event: Arc<Event>, replay: bool) {
         let id = DeliveryId(self.next_id());
         let entity = EntityHash::of(event.entity());
         self.deliveries.insert(
@@ -138,6 +163,7 @@ impl Core {
                 in_doubt: false,
                 remote_id: None,
                 claimed: false,
+                replay,
                 store_failures: 0,
             },
         );
@@ -192,7 +218,10 @@ impl Core {
         let lane = delivery.lane;
         let record = delivery.record;
         match claim {
-            Some(Claim::Duplicate) => self.end(id, Outcome::Duplicate),
+            Some(Claim::Duplicate) => {
+                self.leave_parking(id);
+                self.end(id, Outcome::Duplicate);
+            }
             // Nothing new is begun for a partition that is going away.
             _ if self.standing(record) != Standing::Owned => self.abandon(id),
             Some(Claim::Granted(memory)) => {
@@ -201,9 +230,15 @@ impl Core {
                 delivery.store_failures = 0;
                 let version = delivery.event.entity().version.as_deref();
                 if check_version && version::is_stale(version, memory.version.as_deref()) {
-                    self.release(id);
+                    self.leave_parking(id);
                     return self.end(id, Outcome::Stale);
                 }
+                let parks = self.config.later_events == LaterEvents::Park && !delivery.replay;
+                if parks && memory.parked > 0 && !self.planted(Bug::IgnoreParking) {
+                    let message = "an earlier event of the entity lies in the dead letter queue";
+                    return self.refuse_delivery(id, FailureKind::Parked, Reason::new("parked", message));
+                }
+                let Some(delivery) = self.deliveries.get_mut(&id) else { return };
                 delivery.remote_id = memory.remote_id;
                 delivery.stage = Stage::Ready;
                 if let Some(lane) = self.lanes.get_mut(lane) {
@@ -230,6 +265,7 @@ impl Core {
             destination: Arc::clone(&lane.destination),
             event: Arc::clone(&delivery.event),
             remote_id: remote_id.clone().or_else(|| delivery.remote_id.clone()),
+            parking: if delivery.replay { Parking::Leave } else { Parking::Keep },
         };
         delivery.stage = Stage::Completing { remote_id, unchanged };
         if self.planted(Bug::ForgetClaim) {
@@ -320,11 +356,30 @@ impl Core {
 
     /// Gives up its claim, if it has one.
     pub(super) fn release(&mut self, id: DeliveryId) {
+        self.release_with(id, Parking::Keep);
+    }
+
+    /// It has ended without an effect: a replay holds nothing back any more.
+    fn leave_parking(&mut self, id: DeliveryId) {
+        let replay = self.deliveries.get(&id).is_some_and(|delivery| delivery.replay);
+        self.release_with(id, if replay { Parking::Leave } else { Parking::Keep });
+    }
+
+    /// Its dead letter is stored: where later events are parked, it holds them back. A replay that
+    /// has failed again has been counted before.
+    pub(super) fn enter_parking(&mut self, id: DeliveryId) {
+        let replay = self.deliveries.get(&id).is_some_and(|delivery| delivery.replay);
+        let parks = self.config.later_events == LaterEvents::Park && !replay;
+        self.release_with(id, if parks { Parking::Enter } else { Parking::Keep });
+    }
+
+    fn release_with(&mut self, id: DeliveryId, parking: Parking) {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         let Some(lane) = self.config.lanes.get(delivery.lane) else { return };
-        if std::mem::take(&mut delivery.claimed) {
+        if std::mem::take(&mut delivery.claimed) || parking != Parking::Keep {
             let destination = Arc::clone(&lane.destination);
-            self.effects.releases.push(Release { destination, event: Arc::clone(&delivery.event) });
+            let event = Arc::clone(&delivery.event);
+            self.effects.releases.push(Release { delivery: id, destination, event, parking });
         }
     }
 

@@ -68,6 +68,8 @@ pub enum FailureKind {
     Rejected,
     /// It may work one day, but all attempts are used up.
     Exhausted,
+    /// An earlier event of its entity lies in the dead letter queue.
+    Parked,
     /// Nobody knows whether it was written, and sending it again could write it twice.
     Ambiguous,
 }
@@ -82,6 +84,7 @@ impl FailureKind {
             Self::Unmappable => "unmappable",
             Self::Rejected => "rejected",
             Self::Exhausted => "exhausted",
+            Self::Parked => "parked",
             Self::Ambiguous => "ambiguous",
         }
     }
@@ -93,7 +96,7 @@ impl FailureKind {
             Self::Invalid => "VALIDATE",
             Self::Unrouted => "ROUTE",
             Self::Unmappable => "MAP",
-            Self::Rejected | Self::Exhausted | Self::Ambiguous => "DELIVER",
+            Self::Rejected | Self::Exhausted | Self::Parked | Self::Ambiguous => "DELIVER",
         }
     }
 }

@@ -109,7 +109,7 @@ impl Core {
         let Some(letter) = self.letters.remove(&id) else { return };
         match letter.delivery {
             Some(delivery) => {
-                self.release(delivery);
+                self.enter_parking(delivery);
                 self.end(delivery, Outcome::DeadLettered);
             }
             None => {

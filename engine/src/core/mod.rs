@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) use bug::Bug;
-pub use config::{CoreConfig, CoreError, CoreLimits, LaneConfig};
+pub use config::{CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, REPLAY_DESTINATION};
 pub use effects::{Attempt, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
 pub use intake::envelope_schema;

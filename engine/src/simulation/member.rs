@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::crm::Connector;
 use super::log::Incarnation;
-use crate::core::{CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, Now, RetrySchedule};
+use crate::core::{CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, RetrySchedule};
 use crate::state::{MemoryOptions, MemoryStore};
 
 pub(super) const MAX_RETRIES: u32 = 3;
@@ -38,7 +38,7 @@ pub(super) struct Held {
 }
 
 impl Member {
-    pub(super) fn new(id: Incarnation, lanes: &[(bool, usize)], now: Duration) -> Self {
+    pub(super) fn new(id: Incarnation, lanes: &[(bool, usize)], later_events: LaterEvents, now: Duration) -> Self {
         let configs = lanes.iter().enumerate().map(|(index, (look_up, batch))| LaneConfig {
             destination: format!("lane-{index}").into(),
             connector_kind: "simulated".into(),
@@ -52,6 +52,7 @@ impl Member {
             routes: BTreeMap::from([("t".to_owned(), (0..lanes.len()).collect())]),
             retry: RetrySchedule { max_retries: MAX_RETRIES, jitter: Jitter::Tenth },
             limits,
+            later_events,
         };
         Self {
             id,

@@ -13,7 +13,7 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 impl World {
     pub(super) fn start(&mut self) {
         self.incarnations += 1;
-        let mut member = Member::new(self.incarnations, &self.lanes, self.now);
+        let mut member = Member::new(self.incarnations, &self.lanes, self.oracle.later_events, self.now);
         member.core.plant(self.bug);
         self.group.members.insert(member.id);
         self.schedule(MILLI, Happening::Fetch(member.id));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::crm::{At, Crm, Effect};
 use super::log::{Incarnation, Kind, Log};
+use crate::core::LaterEvents;
 
 /// A broken predicate, with what broke it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub(super) struct Oracle {
     pub(super) versions: BTreeMap<(usize, String, Incarnation), u64>,
     /// Failed attempts that count.
     pub(super) failures: BTreeMap<(Incarnation, usize, At), u32>,
+    pub(super) later_events: LaterEvents,
+    /// The last dead letter of an entity, as far as an incarnation knows.
+    pub(super) dead: BTreeMap<(usize, String, Incarnation), i64>,
     /// When a throttled lane may be used again.
     pub(super) blocked: BTreeMap<(Incarnation, usize), Duration>,
     /// Whether a member has lost a partition with requests under way: then two may have written at
@@ -96,12 +100,21 @@ impl Oracle {
         if self.done.contains(&(lane, spec.key.clone(), by)) {
             return broken("D5", format!("key {} took effect again in lane {lane}", spec.key));
         }
+        let dead = self.dead.get(&(lane, spec.entity.clone(), by));
+        if self.later_events == LaterEvents::Park && dead.is_some_and(|dead| *dead < effect.at.1) {
+            return broken("parking", format!("{:?} took effect before the dead letter of offset {dead:?}", effect.at));
+        }
         match self.versions.get(&(lane, spec.entity.clone(), by)) {
             Some(applied) if *applied > spec.version => {
                 broken("D6", format!("{:?} of version {} took effect after version {applied}", effect.at, spec.version))
             }
             _ => Ok(()),
         }
+    }
+
+    /// An incarnation says that the dead letter of an event is stored.
+    pub(super) fn dead_lettered(&mut self, log: &Log, by: Incarnation, lane: usize, at: At) {
+        self.dead.insert((lane, log.spec(at).entity.clone(), by), at.1);
     }
 
     /// An incarnation says that an event has taken effect.

@@ -31,6 +31,7 @@ fn every_planted_bug_is_caught() {
         (Bug::NeverPause, 500, &["D10"]),
         (Bug::WriteAfterLoss, 500, &["D11"]),
         (Bug::NoFence, 500, &["D11", "D4"]),
+        (Bug::IgnoreParking, 100, &["parking"]),
         (Bug::StaleResult, 2000, &["D2", "D4", "liveness"]),
         (Bug::NeverRelease, 200, &["liveness"]),
     ] {

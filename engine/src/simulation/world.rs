@@ -9,7 +9,7 @@ use super::faults::Faults;
 use super::log::{Group, Incarnation, Log};
 use super::member::{FETCH, LIMIT, Member, moment};
 use super::oracle::{Checked, Oracle, Violation, broken};
-use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, Outcome, SendRequest};
+use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, LaterEvents, Outcome, SendRequest};
 use crate::record::{Record, TopicPartition};
 
 /// Something that happens at a time.
@@ -95,6 +95,7 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = Faults::draw(&mut random);
         let lane = |random: &mut fastrand::Rng| (random.u8(..3) > 0, if random.bool() { 1 } else { 3 });
+        let later_events = if random.bool() { LaterEvents::Park } else { LaterEvents::Continue };
         let lanes: Vec<_> = (0..random.usize(1..3)).map(|_| lane(&mut random)).collect();
         let mut world = Self {
             now: Duration::ZERO,
@@ -103,7 +104,11 @@ impl World {
             log: Log::new(random.i32(1..4)),
             group: Group::default(),
             crm: Crm::default(),
-            oracle: Oracle { looks_up: lanes.iter().map(|(look_up, _)| *look_up).collect(), ..Oracle::default() },
+            oracle: Oracle {
+                later_events,
+                looks_up: lanes.iter().map(|(look_up, _)| *look_up).collect(),
+                ..Oracle::default()
+            },
             members: BTreeMap::new(),
             incarnations: 0,
             assignments: 0,
@@ -352,7 +357,7 @@ impl World {
                         }
                         Outcome::Duplicate => self.summary.duplicates += 1,
                         Outcome::Stale => self.summary.stale += 1,
-                        Outcome::DeadLettered => {}
+                        Outcome::DeadLettered => self.oracle.dead_lettered(&self.log, id, *lane, at),
                     }
                 }
                 Fact::AttemptFailed(_) => self.summary.failures += 1,

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use syncline_sdk::{Event, Operation};
 
-use super::{Claim, ClaimRequest, Completion, DEFAULT_TTL, Memory, Release, StateStore, StoreError};
+use super::{Claim, ClaimRequest, Completion, DEFAULT_TTL, Memory, Parking, Release, StateStore, StoreError};
 use crate::core::DeliveryId;
 
 /// Limits of a [`MemoryStore`].
@@ -133,16 +133,43 @@ impl Inner {
             self.done.push_back((now, key));
         }
         let Some(entity) = Key::of_entity(&completion.destination, &completion.event) else { return };
-        self.changes += 1;
-        let (last, memory) = self.entities.entry(entity).or_default();
-        *last = self.changes;
+        let memory = self.change(entity);
+        park(memory, completion.parking);
         let deleted = completion.event.operation() == Operation::Delete;
         memory.remote_id = if deleted { None } else { completion.remote_id.clone() };
         if let Some(version) = &completion.event.entity().version {
             memory.version = Some(version.clone());
         }
-        self.changed.push_back((self.changes, entity));
     }
+
+    fn release(&mut self, release: &Release) {
+        let key = Key::of_event(&release.destination, &release.event);
+        if self.keys.get(&key) == Some(&KeyState::Claimed(release.delivery)) {
+            self.keys.remove(&key);
+        }
+        if release.parking != Parking::Keep
+            && let Some(entity) = Key::of_entity(&release.destination, &release.event)
+        {
+            park(self.change(entity), release.parking);
+        }
+    }
+
+    /// What is known of an entity, to be changed now.
+    fn change(&mut self, entity: Key) -> &mut Memory {
+        self.changes += 1;
+        self.changed.push_back((self.changes, entity));
+        let (last, memory) = self.entities.entry(entity).or_default();
+        *last = self.changes;
+        memory
+    }
+}
+
+fn park(memory: &mut Memory, parking: Parking) {
+    memory.parked = match parking {
+        Parking::Keep => memory.parked,
+        Parking::Enter => memory.parked.saturating_add(1),
+        Parking::Leave => memory.parked.saturating_sub(1),
+    };
 }
 
 #[async_trait]
@@ -162,14 +189,7 @@ impl StateStore for MemoryStore {
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        self.with(|inner| {
-            for release in releases {
-                let key = Key::of_event(&release.destination, &release.event);
-                if matches!(inner.keys.get(&key), Some(KeyState::Claimed(_))) {
-                    inner.keys.remove(&key);
-                }
-            }
-        });
+        self.with(|inner| releases.iter().for_each(|release| inner.release(release)));
         Ok(())
     }
 }
@@ -198,6 +218,7 @@ mod tests {
             destination: "d".into(),
             event: Arc::clone(event),
             remote_id: Some("r".into()),
+            parking: Parking::Keep,
         };
         store.complete(&[completion]).await.unwrap();
     }
@@ -212,7 +233,7 @@ mod tests {
         assert!(matches!(claim(&store, 1, "d", &one).await, Claim::Granted(_)), "the owner may ask again");
         complete(&store, 1, &one).await;
         assert_eq!(claim(&store, 2, "d", &one).await, Claim::Duplicate);
-        let memory = Memory { remote_id: Some("r".into()), version: Some("3".into()) };
+        let memory = Memory { remote_id: Some("r".into()), version: Some("3".into()), parked: 0 };
         assert_eq!(claim(&store, 4, "d", &event("k2", "1", 4)).await, Claim::Granted(memory));
     }
 
@@ -221,12 +242,47 @@ mod tests {
         let store = MemoryStore::default();
         let one = event("k", "1", 1);
         claim(&store, 1, "d", &one).await;
-        let release = Release { destination: "d".into(), event: Arc::clone(&one) };
+        let stranger = Release {
+            delivery: DeliveryId(7),
+            destination: "d".into(),
+            event: Arc::clone(&one),
+            parking: Parking::Keep,
+        };
+        store.release(std::slice::from_ref(&stranger)).await.unwrap();
+        assert_eq!(claim(&store, 2, "d", &one).await, Claim::Held, "another's claim isn't given up");
+        let release = Release {
+            delivery: DeliveryId(1),
+            destination: "d".into(),
+            event: Arc::clone(&one),
+            parking: Parking::Keep,
+        };
         store.release(std::slice::from_ref(&release)).await.unwrap();
         assert!(matches!(claim(&store, 2, "d", &one).await, Claim::Granted(_)));
         complete(&store, 2, &one).await;
         store.release(&[release]).await.unwrap();
         assert_eq!(claim(&store, 3, "d", &one).await, Claim::Duplicate);
+    }
+
+    #[tokio::test]
+    async fn an_entity_is_parked_until_all_its_dead_letters_have_been_replayed() {
+        let store = MemoryStore::default();
+        let parked = async |store: &MemoryStore, key: &str| match claim(store, 9, "d", &event(key, "1", 1)).await {
+            Claim::Granted(memory) => memory.parked,
+            other => panic!("{other:?}"),
+        };
+        for (key, parking, expected) in [
+            ("a", Parking::Enter, 1),
+            ("b", Parking::Enter, 2),
+            ("c", Parking::Keep, 2),
+            ("a", Parking::Leave, 1),
+            ("b", Parking::Leave, 0),
+            ("b", Parking::Leave, 0),
+        ] {
+            let release =
+                Release { delivery: DeliveryId(9), destination: "d".into(), event: event(key, "1", 1), parking };
+            store.release(&[release]).await.unwrap();
+            assert_eq!(parked(&store, "x").await, expected);
+        }
     }
 
     #[tokio::test]

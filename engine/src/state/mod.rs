@@ -41,6 +41,20 @@ pub struct Memory {
     pub remote_id: Option<String>,
     /// The version that was applied last.
     pub version: Option<String>,
+    /// How many of its events lie in the dead letter queue and hold later ones back.
+    pub parked: u32,
+}
+
+/// What an end of a delivery means for the parking of its entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Parking {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// One more of its events lies in the dead letter queue.
+    Enter,
+    /// One of them has been replayed.
+    Leave,
 }
 
 /// An event has taken effect in a destination.
@@ -54,15 +68,21 @@ pub struct Completion {
     pub event: Arc<Event>,
     /// The entity's id in the CRM, if the reply told it. A delete forgets the id.
     pub remote_id: Option<String>,
+    /// Whether it was a replay, so that one less is parked.
+    pub parking: Parking,
 }
 
-/// A claim is given up: the event did not take effect.
+/// A claim is given up: the event did not take effect, or not now.
 #[derive(Debug, Clone)]
 pub struct Release {
+    /// Whose claim it is. Another delivery's claim stays.
+    pub delivery: DeliveryId,
     /// Where the event was going.
     pub destination: Arc<str>,
-    /// The event whose key was claimed.
+    /// The event whose key was claimed. A key that is done stays done.
     pub event: Arc<Event>,
+    /// Whether its entity is parked by it, or no longer.
+    pub parking: Parking,
 }
 
 /// Why a store didn't answer.

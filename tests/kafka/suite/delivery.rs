@@ -114,6 +114,39 @@ async fn an_event_that_never_works_is_dead_lettered_after_its_attempts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parked_events_flow_after_the_replay_of_what_holds_them_back() {
+    let mut scene = Scene::new().await;
+    scene.set("SYNCLINE__DELIVERY__AFTER_DEAD_LETTER", "park");
+    let broken = scene.crm.add_rule(Rule::new(Fault::status(400)).key("customer-1").writes());
+    for event_type in ["created", "updated"] {
+        scene.broker.produce(customer(1, event_type)).await;
+    }
+    scene.broker.produce(customer(2, "created")).await;
+    let service = scene.run();
+    let letters = scene.broker.dead_letters(2).await;
+    let failures: Vec<_> = letters.iter().map(|letter| letter.header("syncline.failure").unwrap()).collect();
+    assert_eq!(failures, ["rejected", "parked"]);
+    scene.wait_for_records(1).await;
+    scene.broker.wait_committed(0, 3).await;
+    scene.crm.remove_rule(broken);
+    for letter in letters {
+        let destination = letter.header("syncline.destination").unwrap();
+        let mut headers: Vec<_> =
+            letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        headers.push(("syncline.replay.destination", Some(destination.as_bytes())));
+        scene.broker.produce_record(0, letter.key.as_deref(), letter.value.as_deref(), &headers).await;
+    }
+    scene.broker.produce(customer(1, "deleted")).await;
+    scene.broker.wait_committed(0, 6).await;
+    let effects = scene.crm.effects(TABLE);
+    let kinds: Vec<_> =
+        effects.iter().filter(|effect| effect.key.as_deref() == Some("customer-1")).map(|effect| effect.kind).collect();
+    assert_eq!(kinds, [EffectKind::Created, EffectKind::Updated, EffectKind::Deleted]);
+    assert_eq!(scene.broker.dead_letter_count().await, 2);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_took_effect_before_the_error_is_not_doubled() {
     let scene = Scene::new().await;
     scene.crm.add_rule(Rule::new(Fault::status(500)).writes().key("customer-1").after_commit().at_most(1));

@@ -22,6 +22,9 @@ pub(crate) struct Settings {
     /// How requests are made and repeated.
     #[serde(default)]
     pub(crate) http: Http,
+    /// What follows from a dead letter.
+    #[serde(default)]
+    pub(crate) delivery: Delivery,
     /// What may be held in memory, and how long a drain may take.
     #[serde(default)]
     pub(crate) limits: Limits,
@@ -138,6 +141,25 @@ pub(crate) enum JitterKind {
     Tenth,
     /// Anything from nothing to the whole delay.
     Full,
+}
+
+/// What follows from a dead letter.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Delivery {
+    /// What happens to the events of an entity after one of them was dead-lettered.
+    pub(crate) after_dead_letter: AfterDeadLetter,
+}
+
+/// What happens to the events of an entity after one of them was dead-lettered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AfterDeadLetter {
+    /// They are delivered.
+    #[default]
+    Continue,
+    /// They are dead-lettered behind it, until all of them have been replayed.
+    Park,
 }
 
 /// What may be held in memory, and how long a drain may take.

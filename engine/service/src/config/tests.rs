@@ -307,7 +307,10 @@ fn the_schema_names_every_key() {
     let keys = |pointer: &str| -> Vec<String> {
         schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
     };
-    assert_eq!(keys("/properties"), ["admin", "destinations", "http", "kafka", "limits", "log", "routes", "state"]);
+    assert_eq!(
+        keys("/properties"),
+        ["admin", "delivery", "destinations", "http", "kafka", "limits", "log", "routes", "state"]
+    );
     assert_eq!(
         keys("/$defs/Kafka/properties"),
         [

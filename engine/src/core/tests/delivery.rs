@@ -1,6 +1,8 @@
 //! The way of events that work: order, commits, claims, batches, conversations.
 
 use super::*;
+use crate::core::{FailureKind, REPLAY_DESTINATION};
+use crate::state::Parking;
 
 #[test]
 fn an_offset_is_committed_when_all_before_it_are_finished() {
@@ -54,7 +56,7 @@ fn duplicates_and_stale_versions_are_skipped() {
     bench.records([event(0, "a"), record(0, 1, stale)]);
     let [duplicate, old] = bench.claims[..] else { panic!() };
     bench.tell(Input::Claimed(duplicate, Some(Claim::Duplicate)));
-    let memory = Memory { version: Some("4".into()), remote_id: None };
+    let memory = Memory { version: Some("4".into()), ..Memory::default() };
     bench.tell(Input::Claimed(old, Some(Claim::Granted(memory))));
     assert_eq!(bench.outcomes(), [Outcome::Duplicate, Outcome::Stale]);
     assert_eq!(bench.releases, ["k1"], "the claim of the stale one is given up");
@@ -139,4 +141,60 @@ fn events_without_an_entity_id_have_no_order() {
     let json = |n| format!(r#"{{"event_id":"e{n}","idempotency_key":"k{n}","entity":{{"type":"t"}}}}"#);
     bench.records([record(0, 0, json(0).as_bytes()), record(0, 1, json(1).as_bytes())]);
     assert_eq!(bench.open(), ["/e0", "/e1"]);
+}
+
+fn replay(offset: i64, entity: &str, destination: &str) -> Record {
+    let value = Some(Bytes::copy_from_slice(destination.as_bytes()));
+    Record { headers: vec![(REPLAY_DESTINATION.to_owned(), value)], ..event(offset, entity) }
+}
+
+#[test]
+fn a_replay_goes_to_the_one_destination_that_its_header_names() {
+    let mut bench = Bench::with(vec![Toy::default(), Toy::default()], CoreLimits::default());
+    bench.records([replay(0, "a", "d1"), replay(1, "a", "nowhere")]);
+    assert_eq!(bench.sends.iter().map(|send| send.lane).collect::<Vec<_>>(), [1]);
+    bench.answer("/e0", 200);
+    let letter = bench.store_letter(true);
+    assert_eq!(letter.failure.reason.code, "unknown_destination");
+    assert_eq!(bench.committed(), Some(2));
+}
+
+#[test]
+fn where_later_events_are_parked_they_follow_into_the_dead_letter_queue() {
+    let mut bench = Bench::configured(vec![Toy::default()], CoreLimits::default(), LaterEvents::Park);
+    bench.store_answers = false;
+    let claim = |bench: &mut Bench, parked: u32| {
+        let claim = bench.claims.remove(0);
+        bench.tell(Input::Claimed(claim, Some(Claim::Granted(Memory { parked, ..Memory::default() }))));
+    };
+    bench.records([event(0, "a"), event(1, "a"), replay(2, "a", "d0"), event(3, "b")]);
+    claim(&mut bench, 0);
+    claim(&mut bench, 0);
+    bench.answer("/e0", 400);
+    bench.store_letter(true);
+    assert_eq!(bench.parking, [Parking::Enter]);
+    claim(&mut bench, 1);
+    let letter = bench.store_letter(true);
+    assert_eq!((letter.record.offset, letter.failure.kind, letter.failure.attempts), (1, FailureKind::Parked, 0));
+    assert_eq!(bench.parking, [Parking::Enter; 2]);
+    claim(&mut bench, 2);
+    assert_eq!(bench.open(), ["/e3", "/e2"], "a replay passes, and so do other entities");
+    bench.answer("/e2", 400);
+    bench.store_letter(true);
+    assert_eq!(bench.parking.last(), Some(&Parking::Keep), "a replay that fails again is counted already");
+    bench.answer("/e3", 200);
+    assert_eq!(bench.completion_parking, [Parking::Keep]);
+}
+
+#[test]
+fn a_replay_that_works_or_is_not_needed_leaves_the_parking() {
+    let mut bench = Bench::configured(vec![Toy::default()], CoreLimits::default(), LaterEvents::Park);
+    bench.store_answers = false;
+    bench.records([replay(0, "a", "d0"), replay(1, "b", "d0")]);
+    let [works, duplicate] = bench.claims[..] else { panic!() };
+    bench.tell(Input::Claimed(works, Some(Claim::Granted(Memory { parked: 1, ..Memory::default() }))));
+    bench.tell(Input::Claimed(duplicate, Some(Claim::Duplicate)));
+    assert_eq!(bench.parking, [Parking::Leave]);
+    bench.answer("/e0", 200);
+    assert_eq!(bench.completion_parking, [Parking::Leave]);
 }

@@ -13,10 +13,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use syncline_sdk::Reply;
 
-use super::{CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, Now, Outcome};
+use super::{
+    CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, LaterEvents, Now, Outcome,
+};
 use super::{DeliveryId, Jitter, RetrySchedule, SendRequest};
 use crate::record::{Record, TopicPartition};
-use crate::state::{Claim, Memory};
+use crate::state::{Claim, Memory, Parking};
 use crate::transport::{FaultKind, Sent, TransportFault};
 use toy::Toy;
 
@@ -32,6 +34,8 @@ struct Bench {
     completions: Vec<DeliveryId>,
     letters: Vec<DeadLetter>,
     releases: Vec<String>,
+    parking: Vec<Parking>,
+    completion_parking: Vec<Parking>,
     commits: BTreeMap<i32, i64>,
     pauses: Vec<i32>,
     resumes: Vec<i32>,
@@ -78,6 +82,10 @@ impl Bench {
     }
 
     fn with(toys: Vec<Toy>, limits: CoreLimits) -> Self {
+        Self::configured(toys, limits, LaterEvents::Continue)
+    }
+
+    fn configured(toys: Vec<Toy>, limits: CoreLimits, later_events: LaterEvents) -> Self {
         let routes = BTreeMap::from([("t".to_owned(), (0..toys.len()).collect())]);
         let lanes = toys
             .into_iter()
@@ -92,7 +100,7 @@ impl Bench {
             .collect();
         let retry = RetrySchedule { max_retries: 3, jitter: Jitter::None };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let core = Core::new(CoreConfig { lanes, routes, retry, limits }, 1, now).unwrap();
+        let core = Core::new(CoreConfig { lanes, routes, retry, limits, later_events }, 1, now).unwrap();
         let mut bench = Self {
             core,
             now: Duration::ZERO,
@@ -101,6 +109,8 @@ impl Bench {
             completions: Vec::new(),
             letters: Vec::new(),
             releases: Vec::new(),
+            parking: Vec::new(),
+            completion_parking: Vec::new(),
             commits: BTreeMap::new(),
             pauses: Vec::new(),
             resumes: Vec::new(),
@@ -133,6 +143,8 @@ impl Bench {
         self.sends.extend(effects.sends);
         self.letters.extend(effects.letters);
         self.releases.extend(effects.releases.iter().map(|release| release.event.idempotency_key().to_owned()));
+        self.parking.extend(effects.releases.iter().map(|release| release.parking));
+        self.completion_parking.extend(effects.completions.iter().map(|completion| completion.parking));
         for (partition, offset) in effects.commits {
             let before = self.commits.insert(partition.partition, offset);
             assert!(before.is_none_or(|before| before <= offset), "a commit never goes back");

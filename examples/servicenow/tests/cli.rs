@@ -164,7 +164,7 @@ fn an_unreachable_broker_is_waited_for_and_a_signal_stops_it_gracefully() {
     let ready = ask(&address, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("127.0.0.1:1"), "{ready}");
     assert!(ask(&address, "/metrics").contains("syncline_build_info"));
-    let killed = Command::new("kill").args(["-TERM", &running.0.id().to_string()]).status().unwrap();
+    let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", running.0.id())]).status().unwrap();
     assert!(killed.success());
     until("stopped");
     assert_eq!(running.0.wait().unwrap().code(), Some(0), "{seen:#?}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -158,6 +158,29 @@ impl Broker {
         record.key = key;
         record.payload = value;
         producer.send(record, PATIENCE).await.map_err(|(error, _)| error).expect("the record is written");
+    }
+
+    /// Writes many values, each to its partition and in order.
+    pub async fn produce_all(&self, values: impl IntoIterator<Item = (i32, String)>) {
+        let producer: FutureProducer = self.config().create().expect("a producer");
+        let send = |(partition, value): (i32, String)| {
+            let record = FutureRecord::<(), String>::to(&self.topic).partition(partition).payload(&value);
+            producer.send_result(record).map_err(|(error, _)| error).expect("room in the queue")
+        };
+        for sent in values.into_iter().map(send).collect::<Vec<_>>() {
+            sent.await.expect("not cancelled").map_err(|(error, _)| error).expect("the record is written");
+        }
+    }
+
+    /// Commits an offset as an operator would, while the group has no members.
+    pub async fn commit(&self, partition: i32, offset: i64) {
+        let (consumer, topic) = (self.consumer(), self.topic.clone());
+        let commit = move || {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&topic, partition, Offset::Offset(offset)).expect("a partition");
+            consumer.commit(&list, CommitMode::Sync).expect("the group has no members");
+        };
+        tokio::task::spawn_blocking(commit).await.expect("committing");
     }
 
     fn consumer(&self) -> BaseConsumer {

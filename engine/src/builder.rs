@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use syncline_sdk::CrmConnector;
 
 use crate::auth::{Credentials, EnvAndFiles, SecretSource};
-use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, Now, RetrySchedule};
+use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, Now, OnOutage, RetrySchedule};
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
 use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
@@ -144,6 +144,7 @@ pub struct EngineBuilder {
     retry: RetrySchedule,
     limits: CoreLimits,
     later_events: LaterEvents,
+    on_outage: OnOutage,
     kafka: Option<KafkaOptions>,
     kafka_letters: Option<KafkaDeadLettersOptions>,
     source: Option<Box<dyn EventSource>>,
@@ -199,6 +200,13 @@ impl EngineBuilder {
     /// are delivered.
     pub fn later_events(mut self, later_events: LaterEvents) -> Self {
         self.later_events = later_events;
+        self
+    }
+
+    /// What happens to events while a destination fails for everybody. Default: the destination
+    /// waits.
+    pub fn on_outage(mut self, on_outage: OnOutage) -> Self {
+        self.on_outage = on_outage;
         self
     }
 
@@ -278,8 +286,14 @@ impl EngineBuilder {
                 connector: destination.connector,
             });
         }
-        let config =
-            CoreConfig { lanes, routes, retry: self.retry, limits: self.limits, later_events: self.later_events };
+        let config = CoreConfig {
+            lanes,
+            routes,
+            retry: self.retry,
+            limits: self.limits,
+            later_events: self.later_events,
+            on_outage: self.on_outage,
+        };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
         let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
         let missing =

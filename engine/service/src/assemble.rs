@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_engine::core::{CoreLimits, Jitter, LaterEvents, RetrySchedule};
+use syncline_engine::core::{CoreLimits, Jitter, LaterEvents, OnOutage, RetrySchedule};
 use syncline_engine::dlq::KafkaDeadLettersOptions;
 use syncline_engine::source::{KafkaOptions, StartPosition};
 use syncline_engine::state::{MemoryOptions, MemoryStore};
 use syncline_engine::{Destination, Engine, EngineBuilder};
 
-use crate::config::Config;
 use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Start, StateKind};
+use crate::config::{self, Config};
 
 /// An engine with everything but its shutdown signal.
 pub(crate) fn engine(config: &Config) -> EngineBuilder {
@@ -32,6 +32,10 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
         AfterDeadLetter::Continue => LaterEvents::Continue,
         AfterDeadLetter::Park => LaterEvents::Park,
     };
+    let on_outage = match settings.delivery.on_outage {
+        config::model::OnOutage::Pause => OnOutage::Pause,
+        config::model::OnOutage::DeadLetter => OnOutage::DeadLetter,
+    };
     let (source, letters) = kafka(&settings.kafka);
     let mut builder = Engine::builder()
         .retry(RetrySchedule { max_retries: settings.http.max_retries, jitter })
@@ -44,6 +48,7 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
             drain_deadline: milliseconds(settings.limits.shutdown_deadline_ms),
         })
         .later_events(later_events)
+        .on_outage(on_outage)
         .store(store)
         .kafka(source, letters);
     for planned in &config.destinations {

@@ -13,6 +13,8 @@ pub(crate) enum Bug {
     CommitOnePast,
     /// A refused dead letter counts as stored.
     LetterUnacknowledged,
+    /// A dead letter has lost its value.
+    AlterLetter,
     /// An event without attempts left just ends.
     DropExhausted,
     /// Entities have no order.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use syncline_sdk::{Batch, CrmConnector, Item, Outbound, Progress, Reason, Replay, Reply, Verdict, Verdicts};
 
 use super::bug::Bug;
+use super::config::OnOutage;
 use super::deliveries::Stage;
 use super::effects::{Attempt, CallId, DeliveryId, Fact, Outcome, PauseReason, SendRequest};
 use super::failure::FailureKind;
@@ -197,9 +198,10 @@ impl Core {
     }
 
     fn carry_out(&mut self, call: &Call, id: DeliveryId, decision: Decision) {
-        let answered = matches!(decision, Decision::Complete { .. } | Decision::DeadLetter { .. });
+        let rejected = matches!(decision, Decision::DeadLetter { kind: FailureKind::Rejected, .. });
+        let answered = rejected || matches!(decision, Decision::Complete { .. });
         if answered && let Some(lane) = self.lanes.get_mut(call.lane) {
-            lane.healthy(call.credential_generation);
+            lane.healthy(self.now.mono, call.credential_generation);
         }
         // What the CRM says of its limits and our credentials holds for the lane, whoever owns the partition.
         if matches!(decision, Decision::Retry { .. } | Decision::DeadLetter { .. }) && self.is_gone(id) {
@@ -238,6 +240,12 @@ impl Core {
 
     /// It may work later: an attempt is used up.
     fn failed(&mut self, call: &Call, id: DeliveryId, reason: Reason, after: Option<Duration>, in_doubt: bool) {
+        if let Some(delivery) = self.deliveries.get_mut(&id) {
+            delivery.in_doubt |= in_doubt;
+        }
+        if self.is_outage(call, id, &reason, after) {
+            return self.wait_for_lane(call.lane, id);
+        }
         let Some(attempt) = self.attempt_failed(call, id, &reason) else { return };
         if attempt.number >= attempt.max && self.planted(Bug::DropExhausted) {
             return self.end(id, Outcome::Duplicate);
@@ -245,14 +253,27 @@ impl Core {
         if attempt.number >= attempt.max {
             return self.refuse_delivery(id, FailureKind::Exhausted, reason);
         }
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        delivery.in_doubt |= in_doubt;
         if self.begins_nothing(id) {
             return self.abandon(id);
         }
         let delay = self.config.retry.delay(attempt.number, after, &mut self.random);
         self.fact(Fact::RetryScheduled { attempt, delay });
         self.back_off(id, delay);
+    }
+
+    /// Whether the CRM fails for everybody, so that this failure isn't the event's.
+    fn is_outage(&mut self, call: &Call, id: DeliveryId, reason: &Reason, after: Option<Duration>) -> bool {
+        // A fault has no status. What the CRM says of this event alone is no outage.
+        let its_side = reason.status.is_none_or(|status| status >= 500);
+        if !its_side || self.config.on_outage == OnOutage::DeadLetter {
+            return false;
+        }
+        let now = self.now.mono;
+        let Some(pause) = self.lanes.get_mut(call.lane).and_then(|lane| lane.failing(now, id, after)) else {
+            return false;
+        };
+        self.lane_pauses(call.lane, pause, PauseReason::Outage, reason);
+        true
     }
 
     fn attempt_failed(&mut self, call: &Call, id: DeliveryId, reason: &Reason) -> Option<Arc<Attempt>> {

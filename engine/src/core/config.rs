@@ -21,6 +21,18 @@ pub struct CoreConfig {
     pub limits: CoreLimits,
     /// What happens to the events of an entity after one of them was dead-lettered.
     pub later_events: LaterEvents,
+    /// What happens to events while a destination fails for everybody.
+    pub on_outage: OnOutage,
+}
+
+/// What happens to events while a destination fails for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnOutage {
+    /// The destination waits, and no attempt is used up.
+    #[default]
+    Pause,
+    /// Nothing special: each uses up its attempts and is dead-lettered.
+    DeadLetter,
 }
 
 /// What happens to the events of an entity after one of them was dead-lettered, in the same

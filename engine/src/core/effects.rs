@@ -248,6 +248,8 @@ pub enum PauseReason {
     Throttled,
     /// Refused credentials.
     Unauthenticated,
+    /// The CRM fails for everybody.
+    Outage,
 }
 
 impl PauseReason {
@@ -257,6 +259,7 @@ impl PauseReason {
         match self {
             Self::Throttled => "throttled",
             Self::Unauthenticated => "unauthenticated",
+            Self::Outage => "outage",
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHasher};
 use syncline_sdk::Entity;
 
+use super::breaker::Breaker;
 use super::config::LaneConfig;
 use super::effects::{CallId, DeliveryId, PauseReason};
 use super::retry::doubling;
@@ -46,6 +47,7 @@ pub(crate) struct Lane {
     /// Throttles without a provider's wish since the last success.
     throttles: u32,
     credentials: Credentials,
+    breaker: Breaker,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Lane {
             held: Vec::new(),
             throttles: 0,
             credentials: Credentials::default(),
+            breaker: Breaker::default(),
         }
     }
 
@@ -169,7 +172,8 @@ impl Lane {
     }
 
     /// The CRM has answered sensibly to a request with credentials of that generation.
-    pub(crate) fn healthy(&mut self, generation: u64) {
+    pub(crate) fn healthy(&mut self, now: Duration, generation: u64) {
+        self.breaker.good(now);
         self.allowance = self.allowance.saturating_mul(2).min(self.concurrency);
         self.throttles = 0;
         if generation == self.credentials.generation {
@@ -189,6 +193,21 @@ impl Lane {
             self.throttles = self.throttles.saturating_add(1);
         }
         self.pause(now, wait, PauseReason::Throttled)
+    }
+
+    /// A request has failed on the CRM's side. Tells whether the CRM fails for everybody, and then
+    /// the pause's length if it is new or longer than before.
+    pub(crate) fn failing(
+        &mut self,
+        now: Duration,
+        delivery: DeliveryId,
+        wish: Option<Duration>,
+    ) -> Option<Option<Duration>> {
+        let wait = self.breaker.bad(now, delivery)?;
+        // Requests that were under way when it opened say nothing new.
+        let paused = self.pause.is_some_and(|pause| pause.why == PauseReason::Outage);
+        let wait = if paused { wish.unwrap_or_default() } else { wait.max(wish.unwrap_or_default()) };
+        Some(self.pause(now, wait, PauseReason::Outage))
     }
 
     /// Credentials of that generation were refused. The first refusal asks for new ones and lets
@@ -226,6 +245,7 @@ impl Lane {
             return None;
         }
         self.pause = None;
+        self.breaker.probe();
         Some(pause.why)
     }
 }
@@ -247,6 +267,7 @@ mod tests {
             held: Vec::new(),
             throttles: 0,
             credentials: Credentials::default(),
+            breaker: Breaker::default(),
         }
     }
 
@@ -276,7 +297,7 @@ mod tests {
         lane.call_started();
         assert!(!lane.is_open(), "one request probes");
         lane.call_ended();
-        lane.healthy(0);
+        lane.healthy(SECOND * 6, 0);
         lane.call_started();
         assert!(lane.is_open());
     }
@@ -303,7 +324,7 @@ mod tests {
         lane.resume(SECOND * 31);
         assert_eq!(lane.unauthenticated(SECOND * 31, 2), Some(SECOND * 60));
         lane.resume(SECOND * 91);
-        lane.healthy(3);
+        lane.healthy(SECOND * 91, 3);
         assert_eq!(lane.unauthenticated(SECOND * 91, 3), None, "after a success: refresh first");
     }
 }

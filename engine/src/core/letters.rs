@@ -93,7 +93,10 @@ impl Core {
                 None => self.part_ended(tracked, false),
             };
         }
-        let letter = DeadLetter { id, record: Arc::clone(&letter.record), failure: Arc::clone(&letter.failure) };
+        let mut letter = DeadLetter { id, record: Arc::clone(&letter.record), failure: Arc::clone(&letter.failure) };
+        if self.planted(Bug::AlterLetter) {
+            letter.record = Arc::new(Record { value: None, ..(*letter.record).clone() });
+        }
         self.effects.letters.push(letter);
     }
 

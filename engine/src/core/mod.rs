@@ -9,6 +9,7 @@
 //! lane (`calls`), and ends as `deliveries` says. When all deliveries of a record have ended, its
 //! partition's `watermark` moves (`partitions`).
 
+mod breaker;
 mod bug;
 mod calls;
 mod config;
@@ -35,7 +36,7 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) use bug::Bug;
-pub use config::{CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, REPLAY_DESTINATION};
+pub use config::{CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, OnOutage, REPLAY_DESTINATION};
 pub use effects::{Attempt, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
 pub use intake::envelope_schema;

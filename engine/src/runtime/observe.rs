@@ -156,6 +156,10 @@ impl Observer {
                 self.board.paused(*lane, Some((*why, *duration)));
                 let (destination, seconds) = (self.destination(*lane), duration.as_secs_f64());
                 match why {
+                    PauseReason::Outage => error!(
+                        destination, seconds, %reason,
+                        "the destination fails for everybody and waits; no attempt is used up"
+                    ),
                     PauseReason::Throttled => {
                         warn!(destination, seconds, %reason, "the destination is throttled and waits")
                     }
@@ -166,7 +170,7 @@ impl Observer {
                 }
             }
             Fact::LaneResumed { lane } => {
-                for why in [PauseReason::Throttled, PauseReason::Unauthenticated] {
+                for why in [PauseReason::Throttled, PauseReason::Unauthenticated, PauseReason::Outage] {
                     self.pause_gauge(*lane, why).set(0.0);
                 }
                 self.board.paused(*lane, None);

@@ -32,6 +32,10 @@ impl World {
             self.summary.refusals += 1;
             return self.answer(id, call, 401, Vec::new(), String::new());
         }
+        if self.now < self.outage_until {
+            self.count_failures(id, lane, &request);
+            return self.answer(id, call, 503, Vec::new(), String::new());
+        }
         let (error, timeout) = (self.chance(faults.server_error), self.chance(faults.timeout));
         let mut body = String::new();
         if !(error || timeout) || self.chance(faults.after_commit) {

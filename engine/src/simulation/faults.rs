@@ -24,6 +24,7 @@ pub(super) struct Faults {
     pub(super) suspensions: u8,
     pub(super) rebalances: u8,
     pub(super) losses: u8,
+    pub(super) outages: u8,
 }
 
 impl Faults {
@@ -43,6 +44,7 @@ impl Faults {
             suspensions: sometimes(4),
             rebalances: sometimes(12),
             losses: sometimes(3),
+            outages: sometimes(3),
             mix: Mix::default(),
         };
         faults.mix = Mix {
@@ -59,12 +61,13 @@ impl Faults {
 impl World {
     /// The faults that happen by themselves, at random times before the calm.
     pub(super) fn schedule_faults(&mut self) {
-        let Faults { crashes, suspensions, rebalances, losses, .. } = self.faults;
+        let Faults { crashes, suspensions, rebalances, losses, outages, .. } = self.faults;
         for (count, make) in [
             (crashes, (|| Happening::Crash) as fn() -> Happening),
             (suspensions, || Happening::Suspend),
             (rebalances, || Happening::Rebalance),
             (losses, || Happening::Lose),
+            (outages, || Happening::Outage),
         ] {
             for _ in 0..count {
                 let at = Duration::from_millis(self.random.u64(100..150_000));

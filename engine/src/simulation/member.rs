@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use super::crm::Connector;
 use super::log::Incarnation;
-use crate::core::{CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, RetrySchedule};
+use crate::core::{
+    CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnOutage, RetrySchedule,
+};
 use crate::state::{MemoryOptions, MemoryStore};
 
 pub(super) const MAX_RETRIES: u32 = 3;
@@ -53,6 +55,7 @@ impl Member {
             retry: RetrySchedule { max_retries: MAX_RETRIES, jitter: Jitter::Tenth },
             limits,
             later_events,
+            on_outage: OnOutage::Pause,
         };
         Self {
             id,

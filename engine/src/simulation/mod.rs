@@ -61,6 +61,7 @@ fn fixed_seeds() {
         ("repeated records", total.redelivered, 1_000),
         ("duplicates skipped", total.duplicates, 500),
         ("stale versions skipped", total.stale, 500),
+        ("pauses for an outage", total.outage_pauses, 500),
     ] {
         assert!(count >= least, "only {count} {what}: {total:#?}");
     }

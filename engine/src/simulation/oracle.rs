@@ -113,8 +113,15 @@ impl Oracle {
     }
 
     /// An incarnation says that the dead letter of an event is stored.
-    pub(super) fn dead_lettered(&mut self, log: &Log, by: Incarnation, lane: usize, at: At) {
+    pub(super) fn dead_lettered(&mut self, log: &Log, by: Incarnation, lane: usize, at: At) -> Checked {
+        if !self.letters.contains(&(at, Some(lane))) {
+            return broken(
+                "D3",
+                format!("{at:?} counts as dead-lettered in lane {lane}, and the broker has no letter"),
+            );
+        }
         self.dead.insert((lane, log.spec(at).entity.clone(), by), at.1);
+        Ok(())
     }
 
     /// An incarnation says that an event has taken effect.

@@ -9,7 +9,7 @@ use super::faults::Faults;
 use super::log::{Group, Incarnation, Log};
 use super::member::{FETCH, LIMIT, Member, moment};
 use super::oracle::{Checked, Oracle, Violation, broken};
-use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, LaterEvents, Outcome, SendRequest};
+use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, LaterEvents, Outcome, PauseReason, SendRequest};
 use crate::record::{Record, TopicPartition};
 
 /// Something that happens at a time.
@@ -35,6 +35,8 @@ pub(super) enum Happening {
     SessionTimeout(Incarnation),
     Rebalance,
     Lose,
+    /// The CRM fails for everybody, for a while.
+    Outage,
     /// The faults end.
     Calm,
 }
@@ -58,6 +60,7 @@ pub(super) struct Summary {
     pub(super) redelivered: u64,
     pub(super) duplicates: u64,
     pub(super) stale: u64,
+    pub(super) outage_pauses: u64,
     pub(super) steps: u64,
 }
 
@@ -79,6 +82,7 @@ pub(super) struct World {
     pub(super) lanes: Vec<(bool, usize)>,
     fetched: BTreeMap<i32, i64>,
     to_produce: u64,
+    pub(super) outage_until: Duration,
     calm: bool,
     pub(super) bug: Option<Bug>,
     pub(super) summary: Summary,
@@ -116,6 +120,7 @@ impl World {
             lanes,
             fetched: BTreeMap::new(),
             to_produce: random.u64(20..90),
+            outage_until: Duration::ZERO,
             calm: false,
             bug,
             summary: Summary::default(),
@@ -189,6 +194,7 @@ impl World {
                 self.summary.rebalances += 1;
             }
             Happening::Lose => self.lose_one()?,
+            Happening::Outage => self.outage_until = self.now + Duration::from_secs(self.random.u64(5..60)),
             Happening::Calm => {
                 self.calm = true;
                 self.faults = Faults { mix: self.faults.mix, ..Faults::default() };
@@ -357,10 +363,11 @@ impl World {
                         }
                         Outcome::Duplicate => self.summary.duplicates += 1,
                         Outcome::Stale => self.summary.stale += 1,
-                        Outcome::DeadLettered => self.oracle.dead_lettered(&self.log, id, *lane, at),
+                        Outcome::DeadLettered => self.oracle.dead_lettered(&self.log, id, *lane, at)?,
                     }
                 }
                 Fact::AttemptFailed(_) => self.summary.failures += 1,
+                Fact::LanePaused { why: PauseReason::Outage, .. } => self.summary.outage_pauses += 1,
                 _ => {}
             }
         }
@@ -386,7 +393,7 @@ impl Summary {
         }
     }
 
-    fn counts(&mut self) -> [&mut u64; 15] {
+    fn counts(&mut self) -> [&mut u64; 16] {
         let Self {
             records,
             effects,
@@ -402,6 +409,7 @@ impl Summary {
             redelivered,
             duplicates,
             stale,
+            outage_pauses,
             steps,
         } = self;
         [
@@ -419,6 +427,7 @@ impl Summary {
             redelivered,
             duplicates,
             stale,
+            outage_pauses,
             steps,
         ]
     }

@@ -22,7 +22,7 @@ pub(crate) struct Settings {
     /// How requests are made and repeated.
     #[serde(default)]
     pub(crate) http: Http,
-    /// What follows from a dead letter.
+    /// What follows from failures.
     #[serde(default)]
     pub(crate) delivery: Delivery,
     /// What may be held in memory, and how long a drain may take.
@@ -143,12 +143,25 @@ pub(crate) enum JitterKind {
     Full,
 }
 
-/// What follows from a dead letter.
+/// What follows from failures.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Delivery {
     /// What happens to the events of an entity after one of them was dead-lettered.
     pub(crate) after_dead_letter: AfterDeadLetter,
+    /// What happens to events while a destination fails for everybody.
+    pub(crate) on_outage: OnOutage,
+}
+
+/// What happens to events while a destination fails for everybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnOutage {
+    /// The destination waits, and no attempt is used up.
+    #[default]
+    Pause,
+    /// Each event uses up its attempts and is dead-lettered.
+    DeadLetter,
 }
 
 /// What happens to the events of an entity after one of them was dead-lettered.

@@ -164,3 +164,39 @@ fn a_panicking_connector_costs_its_event_only() {
     bench.answer("/e1", 200);
     assert_eq!(bench.committed(), Some(2));
 }
+
+#[test]
+fn an_outage_pauses_the_lane_and_dead_letters_nothing() {
+    let mut bench = Bench::with(vec![Toy::new(true, 1, 8)], CoreLimits::default());
+    bench.records((0..20).map(|offset| event(offset, &offset.to_string())));
+    for _ in 0..200 {
+        while let Some(send) = bench.sends.first().cloned() {
+            bench.sends.remove(0);
+            bench.tell(Input::Replied(send.call, reply(503)));
+        }
+        bench.pass(SECOND * 30);
+    }
+    assert!(bench.letters.is_empty(), "100 minutes of it use up no attempts");
+    assert!(bench.facts.iter().any(|fact| matches!(fact, Fact::LanePaused { why: PauseReason::Outage, .. })));
+    for _ in 0..100 {
+        while let Some(path) = bench.open().first().map(|path| (*path).to_owned()) {
+            bench.answer(&path, 200);
+        }
+        bench.pass(SECOND * 30);
+    }
+    assert_eq!((bench.committed(), bench.letters.len()), (Some(20), 0));
+}
+
+#[test]
+fn one_bad_event_on_a_healthy_crm_is_dead_lettered() {
+    let mut bench = Bench::with(vec![Toy::new(true, 1, 8)], CoreLimits::default());
+    bench.records((0..20).map(|offset| event(offset, &offset.to_string())));
+    for _ in 0..30 {
+        while let Some(path) = bench.open().first().map(|path| (*path).to_owned()) {
+            bench.answer(&path, if path.starts_with("/e0") { 500 } else { 200 });
+        }
+        bench.pass(SECOND);
+    }
+    assert_eq!(bench.store_letter(true).failure.kind, FailureKind::Exhausted);
+    assert_eq!(bench.committed(), Some(20));
+}

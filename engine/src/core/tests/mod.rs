@@ -16,7 +16,7 @@ use syncline_sdk::Reply;
 use super::{
     CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, LaterEvents, Now, Outcome,
 };
-use super::{DeliveryId, Jitter, RetrySchedule, SendRequest};
+use super::{DeliveryId, Jitter, OnOutage, RetrySchedule, SendRequest};
 use crate::record::{Record, TopicPartition};
 use crate::state::{Claim, Memory, Parking};
 use crate::transport::{FaultKind, Sent, TransportFault};
@@ -100,7 +100,9 @@ impl Bench {
             .collect();
         let retry = RetrySchedule { max_retries: 3, jitter: Jitter::None };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let core = Core::new(CoreConfig { lanes, routes, retry, limits, later_events }, 1, now).unwrap();
+        let core =
+            Core::new(CoreConfig { lanes, routes, retry, limits, later_events, on_outage: OnOutage::Pause }, 1, now)
+                .unwrap();
         let mut bench = Self {
             core,
             now: Duration::ZERO,

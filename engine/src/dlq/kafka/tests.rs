@@ -164,9 +164,9 @@ async fn real_brokers_decide_what_is_too_large() {
         ClientConfig::new().set("bootstrap.servers", &servers).create().unwrap();
     let topic = NewTopic::new(TOPIC, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "100000");
     admin.create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
-    // A broker that creates topics by itself creates this one.
-    let auto = KafkaDeadLettersOptions { topic: "real-auto.dlq".into(), ..options(&servers) };
-    assert_eq!(KafkaDeadLetters::start(auto).unwrap().healthy().await, Ok(()));
+    let missing = KafkaDeadLettersOptions { topic: "real-missing.dlq".into(), ..options(&servers) };
+    let error = KafkaDeadLetters::start(missing).unwrap().healthy().await.unwrap_err();
+    assert!(error.0.contains("\"real-missing.dlq\" does not exist"), "{error}");
     let queue = queue(&servers);
     assert_eq!(queue.healthy().await, Ok(()));
     // Random: lz4 makes nothing of it.

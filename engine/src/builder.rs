@@ -271,6 +271,10 @@ impl EngineBuilder {
         let mut runtimes = Vec::new();
         for destination in self.destinations {
             let endpoint = destination.connector.endpoint().clone();
+            // What the transport can't parse would dead-letter every event.
+            if let Err(error) = reqwest::Url::parse(endpoint.base_url.as_str()) {
+                return Err(EngineError::Config(format!("destination `{}`: base_url: {error}", destination.name)));
+            }
             runtimes.push(Arc::new(LaneRuntime {
                 destination: Arc::clone(&destination.name),
                 base_url: endpoint.base_url.as_str().to_owned(),

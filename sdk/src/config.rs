@@ -133,10 +133,9 @@ impl BaseUrl {
         if authority.contains('@') {
             return refuse("expected a URL without credentials; use `auth` for them");
         }
-        let host = host_of(authority);
-        if host.is_empty() {
-            return refuse("the URL has no host");
-        }
+        let Some(host) = host_of(authority).filter(|host| !host.is_empty()) else {
+            return refuse("the URL has no valid host and port");
+        };
         match scheme.to_ascii_lowercase().as_str() {
             "https" => {}
             "http" if is_loopback(host) => {}
@@ -180,11 +179,15 @@ impl JsonSchema for BaseUrl {
     }
 }
 
-fn host_of(authority: &str) -> &str {
-    if let Some(bracketed) = authority.strip_prefix('[') {
-        return bracketed.split(']').next().unwrap_or_default();
-    }
-    authority.split(':').next().unwrap_or_default()
+/// The host of `host`, `host:port` or `[v6]:port`, if the port is one and the host could be.
+fn host_of(authority: &str) -> Option<&str> {
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']').filter(|(host, _)| host.parse::<std::net::Ipv6Addr>().is_ok())?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port_fits = rest.is_empty() || rest.strip_prefix(':')?.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    (port_fits && host.bytes().all(is_name)).then_some(host)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -211,6 +214,13 @@ mod tests {
             ("ftp://acme.example", None),
             ("https://acme.example?x=1", None),
             ("https://a b", None),
+            ("https://acme:99999", None),
+            ("https://acme:0", None),
+            ("https://acme:x", None),
+            ("https://[zz", None),
+            ("https://[zz]", None),
+            ("https://[2001:db8::1]:8443", Some("https://[2001:db8::1]:8443")),
+            ("https://a%00b", None),
         ] {
             match (BaseUrl::parse(text), parsed) {
                 (Ok(url), Some(expected)) => assert_eq!(url.as_str(), expected),

@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn success_is_never_a_default() {
-        let event = Event::tombstone("t", "1", 0);
+        let event = Event::tombstone("t", "1", "x");
         let items = [Item { event: &event, remembered: Remembered::default() }; 3];
         let mut verdicts = Verdicts::unknown(&Batch::new(&items));
         verdicts.set(1, Verdict::Delivered { remote_id: None });

@@ -50,7 +50,7 @@ mod tests {
             assert_eq!(refusal(&event(key, &json!({}))).as_deref(), Some("unusable_key"), "{key:?}");
         }
         assert_eq!(refusal(&event(&"x".repeat(256), &json!({}))).as_deref(), Some("unusable_key"));
-        assert_eq!(refusal(&Event::tombstone("customer", "", 0)).as_deref(), Some("unusable_key"));
+        assert_eq!(refusal(&Event::tombstone("customer", "", "x")).as_deref(), Some("unusable_key"));
         for key in ["a", "a=b", "a^ORb", "ä b", "a,b", "nullable", "a@b.example", &"x".repeat(255)] {
             assert_eq!(refusal(&event(key, &json!({}))), None, "{key:?}");
         }
@@ -76,7 +76,7 @@ mod tests {
         assert!(!reason.message.contains("Bonn"), "{reason}");
         assert_eq!(refusal(&event("c-1", &json!({ "correlation_id": "c-1" }))), None);
         assert_eq!(refusal(&event("c-1", &json!({ "a": "x".repeat(10_485_760) }))).as_deref(), Some("too_large"));
-        assert_eq!(refusal(&Event::tombstone("order", "1", 0)).as_deref(), Some("unmapped_entity"));
+        assert_eq!(refusal(&Event::tombstone("order", "1", "x")).as_deref(), Some("unmapped_entity"));
     }
 
     #[test]

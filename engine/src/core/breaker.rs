@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::effects::DeliveryId;
 use super::retry::doubling;
 
-/// Tells an outage from a bad event (D8): it opens when, in a short time, several different
-/// deliveries have failed, and at least half of all that were answered or broke off. One event can
+/// Tells an outage from a bad event (D8): it opens when, of the last conversations, several about
+/// different events have failed, and at least half of all. One event can
 /// fail as often as it likes.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
@@ -17,7 +17,7 @@ pub(super) struct Breaker {
     opened: u32,
 }
 
-const WINDOW: Duration = Duration::from_secs(30);
+const WINDOW: Duration = Duration::from_secs(300);
 /// Deliveries that must have failed: fewer may be bad luck.
 const LEAST_FAILING: usize = 5;
 /// What is remembered of the window at the most.
@@ -97,7 +97,7 @@ mod tests {
     fn failures_that_are_far_apart_are_no_outage() {
         let mut breaker = Breaker::default();
         for id in 0..20_u32 {
-            assert_eq!(breaker.bad(SECOND * 10 * id, DeliveryId(u64::from(id))), None);
+            assert_eq!(breaker.bad(SECOND * 100 * id, DeliveryId(u64::from(id))), None);
         }
     }
 

@@ -14,6 +14,7 @@ use super::failure::FailureKind;
 use super::lane::Lane;
 use super::partitions::Standing;
 use super::policy::{self, Decision};
+use super::retry::LONGEST_WAIT;
 use super::{Core, Timer};
 use crate::transport::TransportFault;
 
@@ -25,8 +26,9 @@ pub(super) struct Call {
     request: Arc<Outbound>,
     /// Requests sent so far.
     requests: u32,
-    /// Whether one of them could have created something.
-    wrote_unsafely: bool,
+    /// Whether an earlier one of them may have created something: then nothing of it may be sent
+    /// again blindly, whatever the last one ended with (D7).
+    wrote: bool,
     credential_generation: u64,
 }
 
@@ -70,7 +72,7 @@ impl Core {
         let request = guarded(|| connector.begin(&Batch::new(&self.items(&deliveries))));
         let request = match request {
             Ok(request) => Arc::new(request),
-            Err(message) => return self.connector_panicked(lane, &deliveries, message),
+            Err(message) => return self.connector_panicked(lane, &deliveries, FailureKind::Rejected, message),
         };
         let id = CallId(self.next_id());
         for delivery in &deliveries {
@@ -79,8 +81,7 @@ impl Core {
         let Some(state) = self.lanes.get_mut(lane) else { return };
         state.call_started();
         let credential_generation = state.credential_generation();
-        self.calls
-            .insert(id, Call { lane, deliveries, request, requests: 0, wrote_unsafely: false, credential_generation });
+        self.calls.insert(id, Call { lane, deliveries, request, requests: 0, wrote: false, credential_generation });
         self.send_call(id);
     }
 
@@ -90,7 +91,9 @@ impl Core {
         let paused = self.fenced || self.lanes.get(call.lane).is_some_and(Lane::is_paused);
         let pointless =
             |delivery: &DeliveryId| if paused { self.begins_nothing(*delivery) } else { self.is_gone(*delivery) };
-        if call.deliveries.iter().any(pointless) && !self.planted(Bug::WriteAfterLoss) {
+        // While nothing has been written, beginning anew costs a look-up and keeps the lane's order and ramp.
+        let begins_anew = paused && !call.wrote;
+        if (begins_anew || call.deliveries.iter().any(pointless)) && !self.planted(Bug::WriteAfterLoss) {
             return self.break_up(id);
         }
         if paused {
@@ -99,9 +102,11 @@ impl Core {
             }
             return;
         }
+        let generation = self.lanes.get(call.lane).map(Lane::credential_generation);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.requests += 1;
-        call.wrote_unsafely |= call.request.replay == Replay::Unsafe;
+        // A conversation that has waited must not go on with credentials that were refused meanwhile.
+        call.credential_generation = generation.unwrap_or(call.credential_generation);
         let send = SendRequest {
             call: id,
             lane: call.lane,
@@ -113,13 +118,7 @@ impl Core {
 
     /// Ends a conversation of which some events can't be written any more. The others begin anew.
     fn break_up(&mut self, id: CallId) {
-        let Some(call) = self.end_call(id) else { return };
-        for id in call.deliveries {
-            if let Some(delivery) = self.deliveries.get_mut(&id) {
-                delivery.in_doubt |= call.wrote_unsafely;
-            }
-            self.wait_for_lane(call.lane, id);
-        }
+        self.end_with(id, |_| Decision::Defer);
     }
 
     pub(super) fn replied(&mut self, id: CallId, reply: &Reply) {
@@ -134,7 +133,9 @@ impl Core {
             Ok(Progress::CallAfter(request, after)) => self.go_on(id, request, after),
             Err(message) => {
                 if let Some(call) = self.end_call(id) {
-                    self.connector_panicked(lane, &call.deliveries, message);
+                    let unsafely = call.wrote || call.request.replay == Replay::Unsafe;
+                    let kind = if unsafely { FailureKind::Ambiguous } else { FailureKind::Rejected };
+                    self.connector_panicked(lane, &call.deliveries, kind, message);
                 }
             }
         }
@@ -153,8 +154,10 @@ impl Core {
             return self.end_with(id, |_| Decision::DeadLetter { kind: FailureKind::Rejected, reason: reason.clone() });
         }
         if let Some(call) = self.calls.get_mut(&id) {
+            call.wrote |= call.request.replay == Replay::Unsafe;
             call.request = Arc::new(request);
         }
+        let after = after.min(LONGEST_WAIT);
         if after.is_zero() { self.send_call(id) } else { self.set_timer(after, Timer::Call(id)) }
     }
 
@@ -191,18 +194,31 @@ impl Core {
     /// Ends a conversation with one decision for each delivery.
     fn end_with(&mut self, id: CallId, mut decision: impl FnMut(DeliveryId) -> Decision) {
         let Some(call) = self.end_call(id) else { return };
-        for delivery in &call.deliveries {
-            let decision = decision(*delivery);
-            self.carry_out(&call, *delivery, decision);
+        let Some(config) = self.config.lanes.get(call.lane) else { return };
+        let can = config.connector.endpoint().capabilities;
+        let mut decided = |id: &DeliveryId| {
+            let decision = decision(*id);
+            (*id, if call.wrote { policy::after_a_write(decision, can) } else { decision })
+        };
+        let decisions: Vec<_> = call.deliveries.iter().map(&mut decided).collect();
+        let sensible = |decision: &Decision| {
+            let rejected = matches!(decision, Decision::DeadLetter { kind: FailureKind::Rejected, .. });
+            rejected || matches!(decision, Decision::Complete { .. })
+        };
+        if decisions.iter().any(|(_, decision)| sensible(decision))
+            && let Some(lane) = self.lanes.get_mut(call.lane)
+        {
+            lane.healthy(self.now.mono, call.credential_generation);
+        }
+        for (delivery, decision) in decisions {
+            if let Some(delivery) = self.deliveries.get_mut(&delivery) {
+                delivery.in_doubt |= call.wrote;
+            }
+            self.carry_out(&call, delivery, decision);
         }
     }
 
     fn carry_out(&mut self, call: &Call, id: DeliveryId, decision: Decision) {
-        let rejected = matches!(decision, Decision::DeadLetter { kind: FailureKind::Rejected, .. });
-        let answered = rejected || matches!(decision, Decision::Complete { .. });
-        if answered && let Some(lane) = self.lanes.get_mut(call.lane) {
-            lane.healthy(self.now.mono, call.credential_generation);
-        }
         // What the CRM says of its limits and our credentials holds for the lane, whoever owns the partition.
         if matches!(decision, Decision::Retry { .. } | Decision::DeadLetter { .. }) && self.is_gone(id) {
             return self.abandon(id);
@@ -216,6 +232,9 @@ impl Core {
             Decision::Complete { remote_id, unchanged } => self.complete(id, remote_id, unchanged),
             Decision::Defer => self.wait_for_lane(call.lane, id),
             Decision::DeadLetter { kind, reason } => {
+                if kind == FailureKind::Ambiguous {
+                    self.is_outage(call, id, &reason, None);
+                }
                 self.attempt_failed(call, id, &reason);
                 self.refuse_delivery(id, kind, reason);
             }
@@ -269,11 +288,17 @@ impl Core {
             return false;
         }
         let now = self.now.mono;
-        let Some(pause) = self.lanes.get_mut(call.lane).and_then(|lane| lane.failing(now, id, after)) else {
-            return false;
-        };
+        let Some(lane) = self.lanes.get_mut(call.lane) else { return false };
+        // A batch is one witness, however many events it has.
+        let witness = call.deliveries.first().copied().unwrap_or(id);
+        let pause = lane.failing(now, witness, after);
+        let successes = lane.successes();
+        let Some(delivery) = self.deliveries.get_mut(&id) else { return false };
+        // Others have worked since it failed last, so it is the event's own failure all the same.
+        let its_own = delivery.failed_at.replace(successes).is_some_and(|before| before < successes);
+        let Some(pause) = pause else { return false };
         self.lane_pauses(call.lane, pause, PauseReason::Outage, reason);
-        true
+        !its_own
     }
 
     fn attempt_failed(&mut self, call: &Call, id: DeliveryId, reason: &Reason) -> Option<Arc<Attempt>> {
@@ -306,7 +331,7 @@ impl Core {
         }
         self.set_stage(id, Stage::Ready);
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.put_back(id);
+            lane.push(id);
         }
     }
 
@@ -333,14 +358,14 @@ impl Core {
         held.into_iter().for_each(|call| self.send_call(call));
     }
 
-    fn connector_panicked(&mut self, lane: usize, deliveries: &[DeliveryId], message: String) {
+    fn connector_panicked(&mut self, lane: usize, deliveries: &[DeliveryId], kind: FailureKind, message: String) {
         let reason = Reason::new("connector_panicked", message.clone());
         self.fact(Fact::ConnectorPanicked { lane, message });
         for delivery in deliveries {
             if self.is_gone(*delivery) {
                 self.abandon(*delivery);
             } else {
-                self.refuse_delivery(*delivery, FailureKind::Rejected, reason.clone());
+                self.refuse_delivery(*delivery, kind, reason.clone());
             }
         }
     }

@@ -90,7 +90,7 @@ impl Default for CoreLimits {
             in_flight_bytes: 64 << 20,
             partition_span: 10_000,
             event_bytes: 4 << 20,
-            revoke_deadline: Duration::from_secs(10),
+            revoke_deadline: Duration::from_secs(35),
             drain_deadline: Duration::from_secs(25),
         }
     }

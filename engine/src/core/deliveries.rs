@@ -47,6 +47,8 @@ pub(super) struct Delivery {
     /// Since the first failure: the error's id and the time.
     pub(super) failed: Option<(Uuid, SystemTime)>,
     pub(super) in_doubt: bool,
+    /// How many successes its lane had had when it failed last on the CRM's side.
+    pub(super) failed_at: Option<u64>,
     remote_id: Option<String>,
     claimed: bool,
     /// Whether it is a replay of a dead letter.
@@ -74,7 +76,7 @@ pub(super) enum Stage {
     Lettering,
 }
 
-/// How often a claim that another delivery holds is asked for again.
+/// When a claim that another delivery holds is asked for again at first; later, up to 6.4 s.
 const HELD_AGAIN: Duration = Duration::from_millis(100);
 const LONGEST_STORE_WAIT: Duration = Duration::from_secs(30);
 
@@ -161,6 +163,7 @@ impl Core {
                 attempts: 0,
                 failed: None,
                 in_doubt: false,
+                failed_at: None,
                 remote_id: None,
                 claimed: false,
                 replay,
@@ -247,13 +250,21 @@ impl Core {
             }
             Some(Claim::Held) => {
                 self.set_stage(id, Stage::Waiting);
-                self.set_timer(HELD_AGAIN, Timer::Claim(id));
+                self.ask_again_later(id);
             }
             None => {
                 self.set_stage(id, Stage::Waiting);
                 self.store_failed(id, Timer::Claim(id));
             }
         }
+    }
+
+    /// Another delivery holds the claim: it may take an instant, or as long as an outage.
+    fn ask_again_later(&mut self, id: DeliveryId) {
+        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
+        let again_in = HELD_AGAIN.saturating_mul(1 << delivery.store_failures.min(6));
+        delivery.store_failures = delivery.store_failures.saturating_add(1);
+        self.set_timer(again_in, Timer::Claim(id));
     }
 
     /// The CRM has confirmed the event; what the store knows of it comes before the commit.
@@ -265,7 +276,6 @@ impl Core {
             destination: Arc::clone(&lane.destination),
             event: Arc::clone(&delivery.event),
             remote_id: remote_id.clone().or_else(|| delivery.remote_id.clone()),
-            parking: if delivery.replay { Parking::Leave } else { Parking::Keep },
         };
         delivery.stage = Stage::Completing { remote_id, unchanged };
         if self.planted(Bug::ForgetClaim) {
@@ -407,7 +417,7 @@ impl Core {
         let Some(tracked) = self.records.remove(&id) else { return };
         self.load.records = self.load.records.saturating_sub(1);
         self.load.bytes = self.load.bytes.saturating_sub(tracked.size);
-        self.load.changed = true;
+        self.load.changed |= self.load.any_paused;
         self.record_ended(&tracked.record.partition, tracked.epoch, tracked.place, !tracked.given_up);
     }
 }

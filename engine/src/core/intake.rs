@@ -78,7 +78,8 @@ impl Intake {
             )
         };
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(unnamed)?;
-        let timestamp = record.timestamp_ms.unwrap_or_default();
+        // Timestamps can repeat, as where a stream processor passes them on, and each delete counts.
+        let origin = format!("{}@{}", record.partition, record.offset);
         if let Ok(Value::Object(named)) = serde_json::from_str::<Value>(key) {
             let id = match named.get("id") {
                 Some(Value::String(id)) if !id.is_empty() => id.clone(),
@@ -86,12 +87,12 @@ impl Intake {
                 _ => return Err(unnamed()),
             };
             return match named.get("type") {
-                Some(Value::String(kind)) if !kind.is_empty() => Ok(Event::tombstone(kind, &id, timestamp)),
+                Some(Value::String(kind)) if !kind.is_empty() => Ok(Event::tombstone(kind, &id, &origin)),
                 _ => Err(unnamed()),
             };
         }
         match &self.tombstone_type {
-            Some(kind) if !key.is_empty() => Ok(Event::tombstone(kind, key, timestamp)),
+            Some(kind) if !key.is_empty() => Ok(Event::tombstone(kind, key, &origin)),
             _ => Err(unnamed()),
         }
     }

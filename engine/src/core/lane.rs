@@ -48,6 +48,8 @@ pub(crate) struct Lane {
     throttles: u32,
     credentials: Credentials,
     breaker: Breaker,
+    /// Sensible answers so far.
+    successes: u64,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ struct Credentials {
     refusals: u32,
 }
 
+const SHORTEST_THROTTLE: Duration = Duration::from_secs(1);
 /// Without a provider's wish, a throttled lane waits at most this long.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 /// Wrong credentials are tried again, as someone may mend them, but rarely: CRMs lock accounts.
@@ -90,6 +93,7 @@ impl Lane {
             throttles: 0,
             credentials: Credentials::default(),
             breaker: Breaker::default(),
+            successes: 0,
         }
     }
 
@@ -126,15 +130,10 @@ impl Lane {
         }
     }
 
-    /// A delivery may be sent now.
+    /// A delivery may be sent now. One that made the lane wait comes behind the others, so that it
+    /// isn't every probe: order is kept by the entities, not by this queue.
     pub(crate) fn push(&mut self, delivery: DeliveryId) {
         self.ready.push_back(delivery);
-    }
-
-    /// A delivery that was sent already may be sent again now, before all that came after it.
-    pub(crate) fn put_back(&mut self, delivery: DeliveryId) {
-        let place = self.ready.iter().position(|other| *other > delivery).unwrap_or(self.ready.len());
-        self.ready.insert(place, delivery);
     }
 
     /// The next delivery to send.
@@ -174,6 +173,7 @@ impl Lane {
     /// The CRM has answered sensibly to a request with credentials of that generation.
     pub(crate) fn healthy(&mut self, now: Duration, generation: u64) {
         self.breaker.good(now);
+        self.successes += 1;
         self.allowance = self.allowance.saturating_mul(2).min(self.concurrency);
         self.throttles = 0;
         if generation == self.credentials.generation {
@@ -188,11 +188,16 @@ impl Lane {
 
     /// The CRM is limiting us. Gives the pause's length if it is new or longer than before.
     pub(crate) fn throttled(&mut self, now: Duration, wish: Option<Duration>) -> Option<Duration> {
-        let wait = wish.unwrap_or_else(|| doubling(self.throttles, LONGEST_THROTTLE));
+        // A wish of nothing would send again at once, for ever.
+        let wait = wish.unwrap_or_else(|| doubling(self.throttles, LONGEST_THROTTLE)).max(SHORTEST_THROTTLE);
         if self.pause.is_none() {
             self.throttles = self.throttles.saturating_add(1);
         }
         self.pause(now, wait, PauseReason::Throttled)
+    }
+
+    pub(crate) fn successes(&self) -> u64 {
+        self.successes
     }
 
     /// A request has failed on the CRM's side. Tells whether the CRM fails for everybody, and then
@@ -268,6 +273,7 @@ mod tests {
             throttles: 0,
             credentials: Credentials::default(),
             breaker: Breaker::default(),
+            successes: 0,
         }
     }
 

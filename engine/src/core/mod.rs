@@ -84,6 +84,8 @@ struct Load {
     bytes: usize,
     /// Whether pauses have to be looked at again.
     changed: bool,
+    /// Whether some partition is paused, so that a record's end may resume it.
+    any_paused: bool,
     /// Whether some partition is draining.
     draining: bool,
 }

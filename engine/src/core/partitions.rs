@@ -38,6 +38,7 @@ pub(super) enum Standing {
 
 impl Core {
     pub(super) fn assign(&mut self, partitions: Vec<TopicPartition>) {
+        self.forget_pauses(&partitions);
         for name in partitions {
             let epoch = self.next_id();
             let partition = Partition {
@@ -81,7 +82,14 @@ impl Core {
         self.give_up(&partitions, false);
     }
 
+    /// What was wanted for an earlier assignment must not reach the next one.
+    fn forget_pauses(&mut self, partitions: &[TopicPartition]) {
+        self.effects.pauses.retain(|name| !partitions.contains(name));
+        self.effects.resumes.retain(|name| !partitions.contains(name));
+    }
+
     pub(super) fn lose(&mut self, partitions: &[TopicPartition]) {
+        self.forget_pauses(partitions);
         let deliveries = self.give_up(partitions, true);
         for name in partitions {
             self.partitions.remove(name);
@@ -209,6 +217,7 @@ impl Core {
                 if full { self.effects.pauses.push(name) } else { self.effects.resumes.push(name) }
             }
         }
+        self.load.any_paused = self.partitions.values().any(|partition| partition.paused && !partition.draining);
     }
 
     fn settle_drains(&mut self) {

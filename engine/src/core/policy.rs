@@ -51,6 +51,20 @@ pub(crate) fn decide_fault(fault: &TransportFault, sent: &Outbound, can: Capabil
     }
 }
 
+/// What follows where an earlier request of the conversation may have created something: what
+/// isn't finished is in doubt, and a connector that can't look up can't resolve it (D7).
+pub(crate) fn after_a_write(decision: Decision, can: Capabilities) -> Decision {
+    let reason = match decision {
+        Decision::Complete { .. } | Decision::DeadLetter { .. } => return decision,
+        _ if can.look_up => return decision,
+        Decision::Retry { reason, .. } | Decision::Throttle { reason, .. } | Decision::Unauthenticated(reason) => {
+            reason
+        }
+        Decision::Defer => Reason::new("conversation_broken", "the conversation broke off after a write"),
+    };
+    Decision::DeadLetter { kind: FailureKind::Ambiguous, reason }
+}
+
 /// D7: nothing that could create a second record is sent again blindly.
 fn doubt(reason: Reason, after: Option<Duration>, sent: &Outbound, can: Capabilities) -> Decision {
     match sent.replay {

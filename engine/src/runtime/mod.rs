@@ -107,7 +107,7 @@ impl Runtime {
             if let Some(drained) = drained {
                 break drained;
             }
-            let wake = self.core.next_wake().map(|mono| start + mono);
+            let wake = self.core.next_wake().and_then(|mono| start.checked_add(mono));
             let wake = wake
                 .into_iter()
                 .chain(unfence_at)
@@ -137,6 +137,7 @@ impl Runtime {
                 warn!("this process was suspended; nothing is sent until it is clear which partitions are still ours");
                 counter!("syncline_suspensions_total").increment(1);
                 unfence_at = Some(Instant::now() + pulse.quarantine());
+                pulse.fence();
                 inputs.push_front(Input::Fence);
             } else if unfence_at.is_some_and(|at| Instant::now() >= at) {
                 unfence_at = None;

@@ -12,13 +12,15 @@ pub(crate) struct Pulse {
     start: Instant,
     /// Milliseconds from `start` to the loop's last beat.
     beat: AtomicU64,
+    /// How often the loop has found that it was suspended.
+    fences: AtomicU64,
     /// After half of this time without a beat nothing is sent.
     session_timeout: Option<Duration>,
 }
 
 impl Pulse {
     pub(crate) fn new(session_timeout: Option<Duration>) -> Self {
-        Self { start: Instant::now(), beat: AtomicU64::new(0), session_timeout }
+        Self { start: Instant::now(), beat: AtomicU64::new(0), fences: AtomicU64::new(0), session_timeout }
     }
 
     /// How often the loop has to beat; for ever, where no other member could take over.
@@ -31,6 +33,16 @@ impl Pulse {
         let Some(timeout) = self.session_timeout else { return false };
         let silent = self.elapsed().saturating_sub(self.beat.load(Ordering::Acquire));
         u128::from(silent) > timeout.as_millis() / 2
+    }
+
+    /// The loop has noticed a suspension. What was to be sent before it is refused.
+    pub(super) fn fence(&self) {
+        self.fences.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// To be compared right before sending with what it was when sending was decided.
+    pub(super) fn fences(&self) -> u64 {
+        self.fences.load(Ordering::Acquire)
     }
 
     pub(super) fn beat(&self) {

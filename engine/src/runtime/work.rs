@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use super::Drivers;
 use crate::auth::Credentials;
 use crate::core::{DeadLetter, Input, SendRequest};
-use crate::state::{ClaimRequest, Completion, Release};
+use crate::state::{ClaimRequest, Completion, Release, StoreError};
 use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
 
 /// What sending to a destination needs.
@@ -31,12 +31,17 @@ pub(crate) struct LaneRuntime {
 
 type Answers = UnboundedSender<Input>;
 
+/// What doesn't answer within this time counts as not answering: a store, a secret. A dead letter
+/// may take twice as long, as a broker may be in the middle of an election.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) fn send(drivers: &Drivers, lane: Arc<LaneRuntime>, send: SendRequest, answers: &Answers) {
     let (drivers, answers) = (drivers.clone(), answers.clone());
+    let fences = drivers.pulse.fences();
     tokio::spawn(async move {
         let call = send.call;
         let started = Instant::now();
-        let result = AssertUnwindSafe(exchange(&drivers, &lane, &send)).catch_unwind().await;
+        let result = AssertUnwindSafe(exchange(&drivers, &lane, &send, fences)).catch_unwind().await;
         let result = result.unwrap_or_else(|_| {
             error!(destination = %lane.destination, "the transport panicked; the request counts as maybe sent");
             Err(TransportFault {
@@ -66,12 +71,13 @@ async fn exchange(
     drivers: &Drivers,
     lane: &LaneRuntime,
     send: &SendRequest,
+    fences: u64,
 ) -> Result<syncline_sdk::Reply, TransportFault> {
-    let credential = lane.credentials.credential(send.credential_generation).await.map_err(|error| TransportFault {
-        sent: Sent::Unsent,
-        kind: FaultKind::Credentials,
-        message: error.to_string(),
-    })?;
+    let unavailable = |message: String| TransportFault { sent: Sent::Unsent, kind: FaultKind::Credentials, message };
+    let credential = tokio::time::timeout(PATIENCE, lane.credentials.credential(send.credential_generation))
+        .await
+        .map_err(|_| unavailable("the secret was not read in time".to_owned()))?
+        .map_err(|error| unavailable(error.to_string()))?;
     let request = &send.request;
     let mut url = String::with_capacity(lane.base_url.len() + request.target.len());
     url.push_str(&lane.base_url);
@@ -85,7 +91,7 @@ async fn exchange(
         timeout: lane.timeout,
     };
     // The process may have been suspended since the core asked for this.
-    if drivers.pulse.is_stale() {
+    if drivers.pulse.is_stale() || drivers.pulse.fences() != fences {
         let message = "the process was suspended".to_owned();
         return Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Suspended, message });
     }
@@ -95,9 +101,14 @@ async fn exchange(
 pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answers) {
     let (letters, answers) = (Arc::clone(&drivers.letters), answers.clone());
     tokio::spawn(async move {
-        let stored = match AssertUnwindSafe(letters.store(&letter)).catch_unwind().await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
+        let store = tokio::time::timeout(PATIENCE * 2, letters.store(&letter));
+        let stored = match AssertUnwindSafe(store).catch_unwind().await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Err(_)) => {
+                error!(error_id = %letter.failure.error_id, "the dead letter queue did not answer; the letter is offered again");
+                false
+            }
+            Ok(Ok(Err(error))) => {
                 error!(error_id = %letter.failure.error_id, partition = %letter.record.partition,
                     offset = letter.record.offset, %error, "a dead letter was not stored; it is offered again");
                 false
@@ -117,7 +128,7 @@ pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answ
 pub(super) fn claim(drivers: &Drivers, claims: Vec<ClaimRequest>, answers: &Answers, inputs: &mut VecDeque<Input>) {
     let store = Arc::clone(&drivers.store);
     let work = async move {
-        let result = AssertUnwindSafe(store.claim(&claims)).catch_unwind().await;
+        let result = AssertUnwindSafe(in_time(store.claim(&claims))).catch_unwind().await;
         let mut answered = match flatten(result) {
             Some(answered) if answered.len() == claims.len() => answered.into_iter().map(Some).collect(),
             Some(answered) => {
@@ -144,7 +155,7 @@ pub(super) fn complete(
 ) {
     let store = Arc::clone(&drivers.store);
     let work = async move {
-        let stored = flatten(AssertUnwindSafe(store.complete(&completions)).catch_unwind().await).is_some();
+        let stored = flatten(AssertUnwindSafe(in_time(store.complete(&completions))).catch_unwind().await).is_some();
         completions.into_iter().map(|completion| Input::Completed(completion.delivery, stored)).collect()
     };
     at_once_or_spawned(work, answers, inputs);
@@ -153,14 +164,19 @@ pub(super) fn complete(
 pub(super) fn release(drivers: &Drivers, releases: Vec<Release>) {
     let store = Arc::clone(&drivers.store);
     let work = async move {
-        flatten(AssertUnwindSafe(store.release(&releases)).catch_unwind().await);
+        flatten(AssertUnwindSafe(in_time(store.release(&releases))).catch_unwind().await);
     };
     if let Some(rest) = poll_once(Box::pin(work)).err() {
         tokio::spawn(rest);
     }
 }
 
-fn flatten<T>(result: Result<Result<T, crate::state::StoreError>, Box<dyn std::any::Any + Send>>) -> Option<T> {
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let waited = tokio::time::timeout(PATIENCE, answer).await;
+    waited.unwrap_or_else(|_| Err(StoreError(format!("no answer in {} s", PATIENCE.as_secs()))))
+}
+
+fn flatten<T>(result: Result<Result<T, StoreError>, Box<dyn std::any::Any + Send>>) -> Option<T> {
     let message = match result {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(error)) => error.to_string(),

@@ -101,7 +101,9 @@ impl Oracle {
             return broken("D5", format!("key {} took effect again in lane {lane}", spec.key));
         }
         let dead = self.dead.get(&(lane, spec.entity.clone(), by));
-        if self.later_events == LaterEvents::Park && dead.is_some_and(|dead| *dead < effect.at.1) {
+        if self.later_events == LaterEvents::Park
+            && dead.is_some_and(|dead| *dead < effect.at.1 && log.spec((effect.at.0, *dead)).key != spec.key)
+        {
             return broken("parking", format!("{:?} took effect before the dead letter of offset {dead:?}", effect.at));
         }
         match self.versions.get(&(lane, spec.entity.clone(), by)) {
@@ -131,6 +133,11 @@ impl Oracle {
             return broken("D1", format!("{at:?} counts as delivered to lane {lane} and never arrived"));
         }
         self.done.insert((lane, spec.key.clone(), by));
+        // What has taken effect after all holds nothing back.
+        let dead = (lane, spec.entity.clone(), by);
+        if self.dead.get(&dead).is_some_and(|offset| log.spec((at.0, *offset)).key == spec.key) {
+            self.dead.remove(&dead);
+        }
         let version = self.versions.entry((lane, spec.entity.clone(), by)).or_default();
         *version = spec.version.max(*version);
         Ok(())

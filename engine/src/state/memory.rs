@@ -41,10 +41,19 @@ pub struct MemoryStore {
 struct Inner {
     keys: FxHashMap<Key, KeyState>,
     done: VecDeque<(Instant, Key)>,
-    entities: FxHashMap<Key, (u64, Memory)>,
+    entities: FxHashMap<Key, Entity>,
     /// Entities in the order of their last change; entries that are no longer the last are skipped.
     changed: VecDeque<(u64, Key)>,
     changes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entity {
+    last_change: u64,
+    memory: Memory,
+    /// The events of it that lie in the dead letter queue and hold later ones back: a set, so that
+    /// what is told twice counts once.
+    parked: Vec<Key>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +117,7 @@ impl Inner {
         // Entities that change often leave stale entries behind; they count until they are passed.
         while self.entities.len() > options.max_entries || self.changed.len() > options.max_entries.saturating_mul(2) {
             let Some((change, key)) = self.changed.pop_front() else { break };
-            if self.entities.get(&key).is_some_and(|(last, _)| *last == change) {
+            if self.entities.get(&key).is_some_and(|entity| entity.last_change == change) {
                 self.entities.remove(&key);
             }
         }
@@ -123,8 +132,12 @@ impl Inner {
         }
         self.keys.insert(key, KeyState::Claimed(request.delivery));
         let entity = Key::of_entity(&request.destination, &request.event);
-        let memory = entity.and_then(|entity| self.entities.get(&entity)).map(|(_, memory)| memory.clone());
-        Claim::Granted(memory.unwrap_or_default())
+        let known = entity.and_then(|entity| self.entities.get(&entity)).map(|entity| {
+            // An event that comes again isn't held back by its own letter.
+            let parked = entity.parked.iter().filter(|parked| **parked != key).count();
+            Memory { parked: u32::try_from(parked).unwrap_or(u32::MAX), ..entity.memory.clone() }
+        });
+        Claim::Granted(known.unwrap_or_default())
     }
 
     fn complete(&mut self, completion: &Completion, now: Instant) {
@@ -133,8 +146,9 @@ impl Inner {
             self.done.push_back((now, key));
         }
         let Some(entity) = Key::of_entity(&completion.destination, &completion.event) else { return };
-        let memory = self.change(entity);
-        park(memory, completion.parking);
+        let entity = self.change(entity);
+        entity.park(key, Parking::Leave);
+        let memory = &mut entity.memory;
         let deleted = completion.event.operation() == Operation::Delete;
         memory.remote_id = if deleted { None } else { completion.remote_id.clone() };
         if let Some(version) = &completion.event.entity().version {
@@ -150,26 +164,29 @@ impl Inner {
         if release.parking != Parking::Keep
             && let Some(entity) = Key::of_entity(&release.destination, &release.event)
         {
-            park(self.change(entity), release.parking);
+            self.change(entity).park(key, release.parking);
         }
     }
 
     /// What is known of an entity, to be changed now.
-    fn change(&mut self, entity: Key) -> &mut Memory {
+    fn change(&mut self, entity: Key) -> &mut Entity {
         self.changes += 1;
         self.changed.push_back((self.changes, entity));
-        let (last, memory) = self.entities.entry(entity).or_default();
-        *last = self.changes;
-        memory
+        let known = self.entities.entry(entity).or_default();
+        known.last_change = self.changes;
+        known
     }
 }
 
-fn park(memory: &mut Memory, parking: Parking) {
-    memory.parked = match parking {
-        Parking::Keep => memory.parked,
-        Parking::Enter => memory.parked.saturating_add(1),
-        Parking::Leave => memory.parked.saturating_sub(1),
-    };
+impl Entity {
+    fn park(&mut self, key: Key, parking: Parking) {
+        match parking {
+            Parking::Keep => {}
+            Parking::Enter if self.parked.contains(&key) => {}
+            Parking::Enter => self.parked.push(key),
+            Parking::Leave => self.parked.retain(|parked| *parked != key),
+        }
+    }
 }
 
 #[async_trait]
@@ -218,7 +235,6 @@ mod tests {
             destination: "d".into(),
             event: Arc::clone(event),
             remote_id: Some("r".into()),
-            parking: Parking::Keep,
         };
         store.complete(&[completion]).await.unwrap();
     }
@@ -274,8 +290,9 @@ mod tests {
             ("a", Parking::Enter, 1),
             ("b", Parking::Enter, 2),
             ("c", Parking::Keep, 2),
+            ("b", Parking::Enter, 2),
             ("a", Parking::Leave, 1),
-            ("b", Parking::Leave, 0),
+            ("a", Parking::Leave, 1),
             ("b", Parking::Leave, 0),
         ] {
             let release =

@@ -41,7 +41,7 @@ pub struct Memory {
     pub remote_id: Option<String>,
     /// The version that was applied last.
     pub version: Option<String>,
-    /// How many of its events lie in the dead letter queue and hold later ones back.
+    /// How many of its other events lie in the dead letter queue and hold this one back.
     pub parked: u32,
 }
 
@@ -51,13 +51,13 @@ pub enum Parking {
     /// Nothing.
     #[default]
     Keep,
-    /// One more of its events lies in the dead letter queue.
+    /// The event lies in the dead letter queue.
     Enter,
-    /// One of them has been replayed.
+    /// The event needs no dead letter any more.
     Leave,
 }
 
-/// An event has taken effect in a destination.
+/// An event has taken effect in a destination. It holds no later event back any more.
 #[derive(Debug, Clone)]
 pub struct Completion {
     /// Whose claim this fulfils.
@@ -68,8 +68,6 @@ pub struct Completion {
     pub event: Arc<Event>,
     /// The entity's id in the CRM, if the reply told it. A delete forgets the id.
     pub remote_id: Option<String>,
-    /// Whether it was a replay, so that one less is parked.
-    pub parking: Parking,
 }
 
 /// A claim is given up: the event did not take effect, or not now.

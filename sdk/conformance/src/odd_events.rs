@@ -32,7 +32,7 @@ pub(crate) fn odd_events(kind: &str, known: &[&Event], body_bytes: usize) -> Vec
         add(name, json!({ "event_id": "odd", "idempotency_key": "odd", "entity": entity, "payload": payload }));
     }
     for id in ["", "a", "\u{0}", "../x"] {
-        all.push((format!("tombstone with id {id:?}"), Event::tombstone(kind, id, i64::MIN)));
+        all.push((format!("tombstone with id {id:?}"), Event::tombstone(kind, id, "odd\norigin")));
     }
     all
 }

@@ -302,7 +302,7 @@ impl Default for Limits {
             in_flight_bytes: 64 << 20,
             partition_span: 10_000,
             event_bytes: 4 << 20,
-            revoke_deadline_ms: 10_000,
+            revoke_deadline_ms: 35_000,
             shutdown_deadline_ms: 25_000,
         }
     }

@@ -119,12 +119,8 @@ fn throttling_pauses_the_lane_and_uses_up_no_attempt() {
         assert_eq!(bench.sends.len(), 4, "a wish is never shortened");
         bench.pass(Duration::from_millis(1));
     }
-    let order: Vec<_> =
-        bench.sends.iter().filter(|send| send.lane == 0).map(|send| send.request.target.clone()).collect();
-    assert_eq!(order, ["/e0"], "one request probes, the oldest one");
-    for offset in 0..4 {
-        let path = format!("/e{offset}");
-        bench.answer(&path, 200);
+    assert_eq!(bench.sends.iter().filter(|send| send.lane == 0).count(), 1, "one request probes");
+    while let Some(path) = bench.open().first().map(|path| (*path).to_owned()) {
         bench.answer(&path, 200);
     }
     assert_eq!(bench.committed(), Some(4));
@@ -199,4 +195,73 @@ fn one_bad_event_on_a_healthy_crm_is_dead_lettered() {
     }
     assert_eq!(bench.store_letter(true).failure.kind, FailureKind::Exhausted);
     assert_eq!(bench.committed(), Some(20));
+}
+
+#[test]
+fn bad_events_do_not_pass_for_an_outage_once_others_work() {
+    let mut bench = Bench::with(vec![Toy::new(true, 1, 8)], CoreLimits::default());
+    bench.records((0..205).map(|offset| event(offset, &offset.to_string())));
+    let is_bad = |path: &str| (0..5).any(|bad| path == format!("/e{bad}") || path == format!("/e{bad}?doubt"));
+    for _ in 0..3000 {
+        while let Some(path) = bench.open().first().map(|path| (*path).to_owned()) {
+            bench.answer(&path, if is_bad(&path) { 500 } else { 200 });
+        }
+        while !bench.letters.is_empty() {
+            assert_eq!(bench.store_letter(true).failure.kind, FailureKind::Exhausted);
+        }
+        bench.pass(SECOND * 10);
+        if bench.core.in_flight() > 5 && bench.now > SECOND * 3600 {
+            panic!("{} of 205 unfinished after an hour", bench.core.in_flight());
+        }
+    }
+    let delivered = bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Delivered).count();
+    assert_eq!(delivered, 200, "five events that fail for ever hold nobody else up");
+}
+
+#[test]
+fn a_wish_of_no_wait_is_no_hot_loop() {
+    let mut bench = Bench::new();
+    bench.records([event(0, "a")]);
+    let call = bench.take("/e0");
+    let headers = vec![("retry-after".to_owned(), "0".to_owned())];
+    bench.tell(Input::Replied(call, Reply { headers, ..reply(429) }));
+    assert!(bench.sends.is_empty());
+    bench.pass(SECOND);
+    assert_eq!(bench.open(), ["/e0"]);
+}
+
+#[test]
+fn one_event_that_is_always_refused_holds_nobody_else_up() {
+    for status in [401, 429] {
+        let mut bench = Bench::new();
+        bench.records((0..50).map(|offset| event(offset, &offset.to_string())));
+        for _ in 0..200 {
+            while let Some(path) = bench.open().first().map(|path| (*path).to_owned()) {
+                bench.answer(&path, if path == "/e0" { status } else { 200 });
+            }
+            bench.pass(SECOND * 60);
+        }
+        assert_eq!(bench.core.in_flight(), 1, "{status}");
+    }
+}
+
+#[test]
+fn after_a_write_nothing_of_a_conversation_is_repeated_blindly() {
+    let mut blind = Bench::new();
+    blind.records([event(0, "a"), event(1, "b"), event(2, "c")]);
+    for offset in 0..3 {
+        blind.answer(&format!("/e{offset}"), 300);
+    }
+    blind.break_off("/e0/next", Sent::Maybe);
+    blind.answer("/e1/next", 429);
+    blind.answer("/e2/next", 401);
+    let kinds: Vec<_> = (0..3).map(|_| blind.store_letter(true).failure.kind).collect();
+    assert_eq!(kinds, [FailureKind::Ambiguous; 3]);
+
+    let mut looks_up = Bench::with(vec![Toy::new(true, 1, 8)], CoreLimits::default());
+    looks_up.records([event(0, "a")]);
+    looks_up.answer("/e0", 300);
+    looks_up.answer("/e0/next", 429);
+    looks_up.pass(SECOND * 2);
+    assert_eq!(looks_up.open(), ["/e0?doubt"]);
 }

@@ -35,7 +35,6 @@ struct Bench {
     letters: Vec<DeadLetter>,
     releases: Vec<String>,
     parking: Vec<Parking>,
-    completion_parking: Vec<Parking>,
     commits: BTreeMap<i32, i64>,
     pauses: Vec<i32>,
     resumes: Vec<i32>,
@@ -112,7 +111,6 @@ impl Bench {
             letters: Vec::new(),
             releases: Vec::new(),
             parking: Vec::new(),
-            completion_parking: Vec::new(),
             commits: BTreeMap::new(),
             pauses: Vec::new(),
             resumes: Vec::new(),
@@ -146,7 +144,6 @@ impl Bench {
         self.letters.extend(effects.letters);
         self.releases.extend(effects.releases.iter().map(|release| release.event.idempotency_key().to_owned()));
         self.parking.extend(effects.releases.iter().map(|release| release.parking));
-        self.completion_parking.extend(effects.completions.iter().map(|completion| completion.parking));
         for (partition, offset) in effects.commits {
             let before = self.commits.insert(partition.partition, offset);
             assert!(before.is_none_or(|before| before <= offset), "a commit never goes back");

@@ -35,7 +35,7 @@ fn a_drain_ends_at_its_deadline() {
     let mut bench = Bench::new();
     bench.records([event(0, "a")]);
     bench.tell(Input::Revoking(vec![partition(0)]));
-    bench.pass(SECOND * 9);
+    bench.pass(SECOND * 34);
     assert!(bench.released.is_empty());
     bench.pass(SECOND);
     assert_eq!(bench.released, [0]);
@@ -149,4 +149,16 @@ fn at_a_limit_partitions_pause_and_resume_by_themselves() {
     let mut bench = Bench::with(vec![Toy::default()], limits);
     bench.records([event(0, "a"), event(1, "b")]);
     assert_eq!(bench.pauses, [0]);
+}
+
+#[test]
+fn a_pause_of_an_earlier_assignment_does_not_reach_the_next_one() {
+    let mut bench = Bench::new();
+    let now = Now { mono: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
+    for input in
+        [Input::Revoking(vec![partition(0)]), Input::Lost(vec![partition(0)]), Input::Assigned(vec![partition(0)])]
+    {
+        bench.core.handle(now, input);
+    }
+    assert!(bench.core.take_effects().pauses.is_empty());
 }

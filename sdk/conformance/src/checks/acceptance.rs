@@ -42,7 +42,7 @@ fn check_kinds(explorer: &Explorer, connector: &dyn CrmConnector, known: &[&Even
             check_event(explorer, connector, &name, &event, report);
         }
     }
-    let stranger = Event::tombstone(UNKNOWN_KIND, "1", 0);
+    let stranger = Event::tombstone(UNKNOWN_KIND, "1", "x");
     match guarded(|| connector.accepts(&stranger)) {
         Ok(Err(reason)) => check_reason(&reason, "unknown entity type", report),
         Ok(Ok(())) => {

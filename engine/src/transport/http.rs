@@ -1,6 +1,7 @@
 //! The reqwest driver: pooled connections, rustls, no redirects, bounded responses.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,9 +147,9 @@ impl HttpTransport for ReqwestTransport {
 fn fault(error: &reqwest::Error, sent: Sent) -> TransportFault {
     let kind = if error.is_timeout() {
         FaultKind::Timeout
-    } else if is_tls(error) {
+    } else if causes(error).any(|cause| cause.is::<rustls::Error>()) {
         FaultKind::Tls
-    } else if error.is_decode() || is_protocol(error) {
+    } else if causes(error).any(is_protocol) {
         FaultKind::Protocol
     } else {
         FaultKind::Connection
@@ -156,22 +157,21 @@ fn fault(error: &reqwest::Error, sent: Sent) -> TransportFault {
     TransportFault { sent, kind, message: describe(error) }
 }
 
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(error.source(), |cause| (*cause).source())
-}
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
 
-fn is_tls(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        cause.is::<rustls::Error>()
-            || cause
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>())
+/// All causes, from the outside in. What an `io::Error` wraps is among them: it isn't its `source`.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = Cause<'_>> {
+    std::iter::successors(error.source(), |&cause| {
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as Cause<'_>).or_else(|| cause.source())
     })
 }
 
-fn is_protocol(error: &reqwest::Error) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
+/// Whether what has come is no HTTP. In chunks, hyper says so with an `io::Error`.
+fn is_protocol(cause: Cause<'_>) -> bool {
+    let nonsense = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+        || cause.downcast_ref::<io::Error>().is_some_and(nonsense)
 }
 
 /// The chain of causes without the URL, whose query can hold data of the event.
@@ -194,3 +194,6 @@ fn describe(error: &reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -172,17 +172,6 @@ impl Broker {
         }
     }
 
-    /// Commits an offset as an operator would, while the group has no members.
-    pub async fn commit(&self, partition: i32, offset: i64) {
-        let (consumer, topic) = (self.consumer(), self.topic.clone());
-        let commit = move || {
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(&topic, partition, Offset::Offset(offset)).expect("a partition");
-            consumer.commit(&list, CommitMode::Sync).expect("the group has no members");
-        };
-        tokio::task::spawn_blocking(commit).await.expect("committing");
-    }
-
     fn consumer(&self) -> BaseConsumer {
         self.config()
             .set("group.id", &self.group)
@@ -227,7 +216,15 @@ impl Broker {
         tokio::task::spawn_blocking(move || {
             let mut list = TopicPartitionList::new();
             list.add_partition(&topic, partition);
-            let committed = consumer.committed_offsets(list, PATIENCE).expect("committed offsets");
+            // The coordinator of a new group may still be on its way.
+            let end = Instant::now() + PATIENCE;
+            let committed = loop {
+                match consumer.committed_offsets(list.clone(), PATIENCE) {
+                    Ok(committed) => break committed,
+                    Err(error) => assert!(Instant::now() < end, "committed offsets: {error}"),
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            };
             match committed.find_partition(&topic, partition).expect("the partition that was asked for").offset() {
                 Offset::Offset(offset) => offset,
                 _ => 0,

@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers fail loudly")]
 
 mod broker;
+mod mock;
 mod service;
 
 pub use broker::{Broker, Received};
+pub use mock::{CommitFault, OwnMock};
 pub use service::{Lines, Service};

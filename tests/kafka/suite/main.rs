@@ -9,11 +9,20 @@
     reason = "tests"
 )]
 
+mod admin;
 mod bad_input;
 mod crashes;
 mod delivery;
+mod headers;
+mod mock_faults;
+mod odd_json;
+mod process;
 #[cfg(feature = "real-kafka")]
 mod real;
+#[cfg(feature = "real-kafka")]
+mod real_faults;
+mod secrets;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -227,7 +227,15 @@ impl Ticket {
             let table = call.table().unwrap_or_default().to_owned();
             let key = state.store.table(&table).map(|table| record.value(&table.key).to_owned());
             let key = key.filter(|key| !key.is_empty());
-            state.ledger.effect(Effect { request: self.sequence, stamp: 0, kind, table, key, record });
+            state.ledger.effect(Effect {
+                request: self.sequence,
+                stamp: 0,
+                at: Default::default(),
+                kind,
+                table,
+                key,
+                record,
+            });
         }
         drop(state);
         instance.changes.send_replace(());

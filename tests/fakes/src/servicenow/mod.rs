@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
@@ -213,6 +213,11 @@ impl ServiceNow {
     /// to end of those before it. Empty when the client keeps order within each key.
     pub fn overlaps(&self) -> Vec<(Entry, Entry)> {
         ledger::overlaps(self.instance.state.lock().ledger.entries())
+    }
+
+    /// What the ledger's times count from.
+    pub fn started(&self) -> Instant {
+        self.instance.state.lock().ledger.started()
     }
 
     /// Sums over the instance's whole life.

@@ -88,6 +88,8 @@ pub struct Effect {
     pub request: u64,
     /// Its place in one count with all arrivals, effects and ends.
     pub stamp: u64,
+    /// When it happened, since the instance was first started.
+    pub at: Duration,
     /// What it did.
     pub kind: EffectKind,
     /// Where.

@@ -78,6 +78,7 @@ impl Ledger {
         };
         *total += 1;
         effect.stamp = self.next_stamp();
+        effect.at = self.started.elapsed();
         if let Some(entry) = self.entry(effect.request) {
             entry.effect = Some(effect.kind);
             entry.sys_id = Some(effect.record.sys_id().to_owned());
@@ -105,6 +106,10 @@ impl Ledger {
 
     pub(super) fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.effects.iter()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     pub(super) fn totals(&self) -> &Totals {

@@ -90,7 +90,8 @@ fn created(mapping: &Mapping, item: &Item<'_>, reply: &Reply) -> Option<Next> {
 
 /// A remembered id whose record is gone is looked up again by the key.
 fn updated(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -> Option<Next> {
-    if no_record(reply) {
+    // Whatever a 404 to a remembered id says, a look-up tells more, and writes nothing.
+    if no_record(reply) || (reply.status == 404 && sent.step == step::UPDATE_REMEMBERED) {
         return Some(match sent.step {
             step::UPDATE_REMEMBERED => Next::Call(mapping.look_up(item.event)),
             _ => Next::Done(Verdict::Retry {
@@ -119,7 +120,7 @@ fn deleted(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -
     if reply.status == 204 && reply.body.is_empty() {
         return Some(Next::Done(Verdict::Delivered { remote_id: None }));
     }
-    no_record(reply).then(|| match sent.step {
+    (no_record(reply) || (reply.status == 404 && sent.step == step::DELETE_REMEMBERED)).then(|| match sent.step {
         step::DELETE_REMEMBERED => Next::Call(mapping.look_up(item.event)),
         _ => Next::Done(Verdict::Unchanged { remote_id: None }),
     })

@@ -210,9 +210,16 @@ mod tests {
         assert_eq!(told("update", &gone), ("retry", "record_vanished".into()));
         assert_eq!(told("delete", &gone), ("unchanged", String::new()));
         assert_eq!(told("create", &gone), ("reject", "rejected".into()));
-        // A proxy's 404 proves nothing about the record.
-        always(&reply(404, HTML, "<html>No Record found</html>"), "reject", "rejected");
-        always(&reply(404, JSON, "{}"), "reject", "rejected");
+        // A proxy's 404 proves nothing about the record; about a remembered one, a look-up tells more.
+        for unclear in [reply(404, HTML, "<html>No Record found</html>"), reply(404, JSON, "{}")] {
+            for step in READS.iter().chain(WRITES) {
+                if step.ends_with("_remembered") {
+                    assert_eq!(call(step, &unclear).step, "look_up");
+                } else {
+                    assert_eq!(told(step, &unclear), ("reject", "rejected".into()), "{step}");
+                }
+            }
+        }
     }
 
     #[test]

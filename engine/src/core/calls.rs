@@ -219,6 +219,10 @@ impl Core {
     }
 
     fn carry_out(&mut self, call: &Call, id: DeliveryId, decision: Decision) {
+        // What has been done for a partition that is gone is the next owner's to find out.
+        if matches!(decision, Decision::Complete { .. }) && self.is_gone(id) {
+            return self.abandon(id);
+        }
         // What the CRM says of its limits and our credentials holds for the lane, whoever owns the partition.
         if matches!(decision, Decision::Retry { .. } | Decision::DeadLetter { .. }) && self.is_gone(id) {
             return self.abandon(id);

@@ -198,9 +198,11 @@ impl Core {
     fn claim(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         let Some(lane) = self.config.lanes.get(delivery.lane) else { return };
+        let Some(tracked) = self.records.get(&delivery.record) else { return };
         delivery.stage = Stage::Claiming;
         self.effects.claims.push(ClaimRequest {
             delivery: id,
+            partition: tracked.record.partition.clone(),
             destination: Arc::clone(&lane.destination),
             event: Arc::clone(&delivery.event),
         });

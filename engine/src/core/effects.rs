@@ -79,6 +79,8 @@ pub struct Effects {
     pub pauses: Vec<TopicPartition>,
     /// Partitions to fetch from again.
     pub resumes: Vec<TopicPartition>,
+    /// Partitions that are no longer ours, for the store.
+    pub gone: Vec<TopicPartition>,
     /// Partitions that were being revoked and can be let go. Their last commit has been given.
     pub released: Vec<TopicPartition>,
     /// What has happened, for logs and metrics.
@@ -91,8 +93,20 @@ impl Effects {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { claims, sends, completions, releases, letters, commits, pauses, resumes, released, facts, drained } =
-            self;
+        let Self {
+            claims,
+            sends,
+            completions,
+            releases,
+            letters,
+            commits,
+            pauses,
+            resumes,
+            gone,
+            released,
+            facts,
+            drained,
+        } = self;
         claims.is_empty()
             && sends.is_empty()
             && completions.is_empty()
@@ -101,6 +115,7 @@ impl Effects {
             && commits.is_empty()
             && pauses.is_empty()
             && resumes.is_empty()
+            && gone.is_empty()
             && released.is_empty()
             && facts.is_empty()
             && drained.is_none()

@@ -94,6 +94,7 @@ impl Core {
         for name in partitions {
             self.partitions.remove(name);
         }
+        self.effects.gone.extend_from_slice(partitions);
         if deliveries > 0 {
             self.fact(Fact::Abandoned { partitions: partitions.to_vec(), deliveries });
         }
@@ -230,6 +231,7 @@ impl Core {
         done.sort_unstable();
         for name in done {
             self.partitions.remove(&name);
+            self.effects.gone.push(name.clone());
             self.effects.released.push(name);
         }
         self.load.draining = self.draining.is_some() || self.partitions.values().any(|partition| partition.draining);

@@ -190,6 +190,9 @@ impl Runtime {
         if !effects.released.is_empty() {
             self.source.release(std::mem::take(&mut effects.released));
         }
+        if !effects.gone.is_empty() {
+            self.drivers.store.partitions_gone(&effects.gone);
+        }
         if !effects.releases.is_empty() {
             work::release(&self.drivers, std::mem::take(&mut effects.releases));
         }

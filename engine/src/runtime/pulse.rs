@@ -49,11 +49,11 @@ impl Pulse {
         self.beat.store(self.elapsed(), Ordering::Release);
     }
 
-    /// How long to wait for bad news after a silence: the overdue heartbeat and its answer take a
-    /// moment, and a member that was thrown out hears of it with the next poll.
+    /// How long to wait for bad news after a silence. The client may find the answer to an old
+    /// heartbeat and believe in its membership for one more session. Without a further answer it
+    /// gives its partitions up then, so that no news after that is good news.
     pub(super) fn quarantine(&self) -> Duration {
-        let timeout = self.session_timeout.unwrap_or_default();
-        (timeout / 3).min(Duration::from_secs(3)) + Duration::from_secs(1)
+        self.session_timeout.unwrap_or_default() + Duration::from_secs(1)
     }
 
     fn elapsed(&self) -> u64 {

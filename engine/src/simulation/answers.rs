@@ -146,7 +146,7 @@ impl World {
             self.soon(30, Happening::Tell(id, Input::Claimed(claim.delivery, answer)));
         }
         for completion in completions {
-            self.soon(30, Happening::Tell(id, Input::Completed(completion.delivery, !refused)));
+            self.soon(400, Happening::Tell(id, Input::Completed(completion.delivery, !refused)));
         }
     }
 

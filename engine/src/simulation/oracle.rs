@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::crm::{At, Crm, Effect};
 use super::log::{Incarnation, Kind, Log};
 use crate::core::LaterEvents;
+use crate::record::TopicPartition;
 
 /// A broken predicate, with what broke it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,10 +128,23 @@ impl Oracle {
     }
 
     /// An incarnation says that an event has taken effect.
-    pub(super) fn delivered(&mut self, log: &Log, crm: &Crm, by: Incarnation, lane: usize, at: At) -> Checked {
+    pub(super) fn delivered(
+        &mut self,
+        log: &Log,
+        crm: &Crm,
+        by: Incarnation,
+        lane: usize,
+        at: At,
+        assignment: Option<u64>,
+    ) -> Checked {
         let spec = log.spec(at);
         if !crm.effects.iter().any(|effect| effect.lane == lane && effect.at == at) {
             return broken("D1", format!("{at:?} counts as delivered to lane {lane} and never arrived"));
+        }
+        let known = |effect: &&Effect| effect.lane == lane && effect.at == at && effect.incarnation == by;
+        if !crm.effects.iter().filter(known).any(|effect| Some(effect.assignment) == assignment) {
+            // Its partition has gone since, and with it the memory of it.
+            return Ok(());
         }
         self.done.insert((lane, spec.key.clone(), by));
         // What has taken effect after all holds nothing back.
@@ -180,6 +194,36 @@ impl Oracle {
             Some(until) if now < *until => broken("D9", format!("lane {lane} was used at {now:?}, before {until:?}")),
             _ => Ok(()),
         }
+    }
+
+    /// A store of a member alone remembers a partition's records as long as it has the partition.
+    pub(super) fn gone(&mut self, by: Incarnation, partitions: &[TopicPartition]) {
+        let of = |entity: &str| partitions.iter().any(|gone| entity.starts_with(&format!("{}-", gone.partition)));
+        self.done.retain(|(_, key, incarnation)| *incarnation != by || !of(key));
+        self.versions.retain(|(_, entity, incarnation), _| *incarnation != by || !of(entity));
+        self.dead.retain(|(_, entity, incarnation), _| *incarnation != by || !of(entity));
+    }
+
+    /// D4 at the end: an entity whose events have all been delivered has the state of the last one.
+    pub(super) fn last_state(&self, log: &Log, crm: &Crm) -> Checked {
+        for lane in 0..self.looks_up.len() {
+            let mut last = BTreeMap::new();
+            for (partition, records) in &log.partitions {
+                for (offset, spec) in records {
+                    let at = (*partition, *offset);
+                    let delivered = !self.letters.contains(&(at, None)) && !self.letters.contains(&(at, Some(lane)));
+                    let expected = last.entry(spec.entity.clone()).or_insert(Some(0));
+                    *expected = expected.filter(|_| delivered).map(|_| spec.version);
+                }
+            }
+            for (entity, expected) in last.into_iter().filter_map(|(entity, expected)| Some((entity, expected?))) {
+                let state = crm.records.get(&(lane, entity.clone())).map(|(_, version)| *version);
+                if state != Some(expected) && !self.overlap {
+                    return broken("D4", format!("{entity} ended as {state:?} in lane {lane}, expected {expected}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// D7 at the end: no look-up was left out before a create.

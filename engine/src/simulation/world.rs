@@ -11,6 +11,7 @@ use super::member::{FETCH, LIMIT, Member, moment};
 use super::oracle::{Checked, Oracle, Violation, broken};
 use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, LaterEvents, Outcome, PauseReason, SendRequest};
 use crate::record::{Record, TopicPartition};
+use crate::state::StateStore;
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -154,6 +155,9 @@ impl World {
             if self.calm && self.is_over() {
                 self.oracle.every_bad_one_has_a_letter(&self.log)?;
                 self.oracle.no_second_record(&self.crm)?;
+                if !(self.faults.mix.stale || self.faults.mix.duplicates) {
+                    self.oracle.last_state(&self.log, &self.crm)?;
+                }
                 self.summary.effects = self.crm.effects.len() as u64;
                 self.summary.letters = self.oracle.letters.len() as u64;
                 return Ok(self.summary);
@@ -298,6 +302,8 @@ impl World {
             }
             self.soon(50, Happening::Letter(id, Box::new(letter)));
         }
+        member_store_forgets(self.members.get(&id), &effects.gone);
+        self.oracle.gone(id, &effects.gone);
         for partition in effects.released {
             self.release(id, partition.partition)?;
         }
@@ -359,7 +365,12 @@ impl World {
                     let at = (partition.parse().unwrap(), offset.parse().unwrap());
                     match outcome {
                         Outcome::Delivered | Outcome::Unchanged => {
-                            self.oracle.delivered(&self.log, &self.crm, id, *lane, at)?;
+                            let held = self
+                                .members
+                                .get(&id)
+                                .and_then(|member| member.held.get(&at.0))
+                                .map(|held| held.assignment);
+                            self.oracle.delivered(&self.log, &self.crm, id, *lane, at, held)?;
                         }
                         Outcome::Duplicate => self.summary.duplicates += 1,
                         Outcome::Stale => self.summary.stale += 1,
@@ -379,6 +390,12 @@ impl World {
         self.oracle.effect(&self.log, &effect)?;
         self.crm.apply(effect, &spec.entity, spec.version, create);
         Ok(())
+    }
+}
+
+fn member_store_forgets(member: Option<&Member>, partitions: &[TopicPartition]) {
+    if let Some(member) = member {
+        member.store.partitions_gone(partitions);
     }
 }
 

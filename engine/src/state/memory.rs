@@ -13,6 +13,7 @@ use syncline_sdk::{Event, Operation};
 
 use super::{Claim, ClaimRequest, Completion, DEFAULT_TTL, Memory, Parking, Release, StateStore, StoreError};
 use crate::core::DeliveryId;
+use crate::record::TopicPartition;
 
 /// Limits of a [`MemoryStore`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Inner {
-    keys: FxHashMap<Key, KeyState>,
+    keys: FxHashMap<Key, (Home, KeyState)>,
     done: VecDeque<(Instant, Key)>,
     entities: FxHashMap<Key, Entity>,
     /// Entities in the order of their last change; entries that are no longer the last are skipped.
@@ -50,6 +51,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Entity {
     last_change: u64,
+    home: Option<Home>,
     memory: Memory,
     /// The events of it that lie in the dead letter queue and hold later ones back: a set, so that
     /// what is told twice counts once.
@@ -61,6 +63,9 @@ enum KeyState {
     Claimed(DeliveryId),
     Done,
 }
+
+/// What is known of a key or an entity ends with the assignment of its partition.
+type Home = TopicPartition;
 
 /// A destination with an idempotency key, or with an entity, as a 128-bit digest: a key costs the
 /// same however long it is.
@@ -126,11 +131,11 @@ impl Inner {
     fn claim(&mut self, request: &ClaimRequest) -> Claim {
         let key = Key::of_event(&request.destination, &request.event);
         match self.keys.get(&key) {
-            Some(KeyState::Done) => return Claim::Duplicate,
-            Some(KeyState::Claimed(owner)) if *owner != request.delivery => return Claim::Held,
+            Some((_, KeyState::Done)) => return Claim::Duplicate,
+            Some((_, KeyState::Claimed(owner))) if *owner != request.delivery => return Claim::Held,
             _ => {}
         }
-        self.keys.insert(key, KeyState::Claimed(request.delivery));
+        self.keys.insert(key, (request.partition.clone(), KeyState::Claimed(request.delivery)));
         let entity = Key::of_entity(&request.destination, &request.event);
         let known = entity.and_then(|entity| self.entities.get(&entity)).map(|entity| {
             // An event that comes again isn't held back by its own letter.
@@ -142,11 +147,15 @@ impl Inner {
 
     fn complete(&mut self, completion: &Completion, now: Instant) {
         let key = Key::of_event(&completion.destination, &completion.event);
-        if self.keys.insert(key, KeyState::Done) != Some(KeyState::Done) {
+        // Without a claim its partition is gone, and so is what was known of it.
+        let Some((home, state)) = self.keys.get_mut(&key) else { return };
+        let home = home.clone();
+        if std::mem::replace(state, KeyState::Done) != KeyState::Done {
             self.done.push_back((now, key));
         }
         let Some(entity) = Key::of_entity(&completion.destination, &completion.event) else { return };
         let entity = self.change(entity);
+        entity.home = Some(home);
         entity.park(key, Parking::Leave);
         let memory = &mut entity.memory;
         let deleted = completion.event.operation() == Operation::Delete;
@@ -158,13 +167,16 @@ impl Inner {
 
     fn release(&mut self, release: &Release) {
         let key = Key::of_event(&release.destination, &release.event);
-        if self.keys.get(&key) == Some(&KeyState::Claimed(release.delivery)) {
+        let home = self.keys.get(&key).map(|(home, _)| home.clone());
+        if matches!(self.keys.get(&key), Some((_, KeyState::Claimed(owner))) if *owner == release.delivery) {
             self.keys.remove(&key);
         }
         if release.parking != Parking::Keep
             && let Some(entity) = Key::of_entity(&release.destination, &release.event)
         {
-            self.change(entity).park(key, release.parking);
+            let entity = self.change(entity);
+            entity.home = home.or(entity.home.take());
+            entity.park(key, release.parking);
         }
     }
 
@@ -209,6 +221,13 @@ impl StateStore for MemoryStore {
         self.with(|inner| releases.iter().for_each(|release| inner.release(release)));
         Ok(())
     }
+
+    fn partitions_gone(&self, partitions: &[TopicPartition]) {
+        self.with(|inner| {
+            inner.keys.retain(|_, (home, _)| !partitions.contains(home));
+            inner.entities.retain(|_, entity| !entity.home.as_ref().is_some_and(|home| partitions.contains(home)));
+        });
+    }
 }
 
 #[cfg(test)]
@@ -224,8 +243,12 @@ mod tests {
     }
 
     async fn claim(store: &MemoryStore, delivery: u64, destination: &str, event: &Arc<Event>) -> Claim {
-        let request =
-            ClaimRequest { delivery: DeliveryId(delivery), destination: destination.into(), event: Arc::clone(event) };
+        let request = ClaimRequest {
+            delivery: DeliveryId(delivery),
+            destination: destination.into(),
+            event: Arc::clone(event),
+            partition: TopicPartition::new("t", 0),
+        };
         store.claim(&[request]).await.unwrap().remove(0)
     }
 
@@ -300,6 +323,25 @@ mod tests {
             store.release(&[release]).await.unwrap();
             assert_eq!(parked(&store, "x").await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_known_ends_with_the_partition() {
+        let store = MemoryStore::default();
+        let one = event("k", "1", 3);
+        claim(&store, 1, "d", &one).await;
+        store.partitions_gone(&[TopicPartition::new("t", 1)]);
+        complete(&store, 1, &one).await;
+        assert_eq!(claim(&store, 2, "d", &one).await, Claim::Duplicate);
+        store.partitions_gone(&[TopicPartition::new("t", 0)]);
+        assert_eq!(claim(&store, 3, "d", &one).await, Claim::Granted(Memory::default()));
+        store.partitions_gone(&[TopicPartition::new("t", 0)]);
+        complete(&store, 3, &one).await;
+        assert_eq!(
+            claim(&store, 4, "d", &one).await,
+            Claim::Granted(Memory::default()),
+            "a late completion is no news"
+        );
     }
 
     #[tokio::test]

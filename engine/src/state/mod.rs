@@ -11,6 +11,7 @@ use syncline_sdk::Event;
 pub use memory::{MemoryOptions, MemoryStore};
 
 use crate::core::DeliveryId;
+use crate::record::TopicPartition;
 
 /// A request to be the one who delivers an event to a destination.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct ClaimRequest {
     pub destination: Arc<str>,
     /// The event; its idempotency key together with the destination is what is claimed.
     pub event: Arc<Event>,
+    /// Where its record was read.
+    pub partition: TopicPartition,
 }
 
 /// The answer to a [`ClaimRequest`].
@@ -116,6 +119,11 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the store can't be written. The claims then end with their lease.
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError>;
+
+    /// These partitions are no longer this member's. A store of this member alone forgets what it
+    /// has remembered of their records: another member may repeat a part of them, and then what this
+    /// one has done before is no longer the CRM's last state. A shared store keeps everything.
+    fn partitions_gone(&self, partitions: &[TopicPartition]);
 }
 
 /// How long a key is remembered, unless configured otherwise (D5).

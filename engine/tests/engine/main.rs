@@ -173,7 +173,7 @@ async fn after_a_suspension_nothing_is_sent_before_it_is_clear_what_is_ours() {
     tokio::time::advance(Duration::from_secs(10)).await;
     source.push(SourceEvent::Record(event(1, 1)));
     source.committed(2).await;
-    assert_eq!(transport.times("/e1"), [Duration::from_secs(13)], "two seconds for bad news, and one more");
+    assert_eq!(transport.times("/e1"), [Duration::from_secs(17)], "a session for bad news, and a second");
 
     tokio::time::advance(Duration::from_secs(10)).await;
     source.push(SourceEvent::Record(event(2, 2)));

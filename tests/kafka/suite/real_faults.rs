@@ -156,7 +156,6 @@ fn groups(broker: &Broker, arguments: &[&str]) -> String {
 
 /// D11: others need not wait for the session to end.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "source/kafka/close.rs: after a clean stop the member stays in the group until its session ends"]
 async fn a_clean_stop_leaves_the_group() {
     let mut scene = Scene::new().await;
     scene.set("SYNCLINE__KAFKA__SESSION_TIMEOUT_MS", "40000");

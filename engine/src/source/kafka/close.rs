@@ -11,6 +11,8 @@ use super::context::list;
 use super::poller::{Close, Poller};
 
 const POLL: Duration = Duration::from_millis(20);
+/// For the last commit and the farewell to the group.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 impl Poller {
     /// Commits what is stored, leaves the group, and drops the consumer, in this order.
@@ -34,6 +36,9 @@ impl Poller {
         self.consumer.unsubscribe();
         self.poll_while(close.deadline, |poller| !poller.assignment.is_empty() || !poller.assignment.is_committed());
         self.confirm();
+        // Giving partitions away ends with a commit, and leaving the group with that. Nothing says when; a drop before it
+        // waits for an answer that nobody fetches any more, and the others would wait for the session to end.
+        self.poll_while(close.deadline.min(Instant::now() + FAREWELL), |_| true);
         if self.confirmed.load(Ordering::SeqCst) {
             // Leaves the group, so that the others don't wait for the session to end.
             self.leave();

@@ -132,7 +132,7 @@ impl Member {
 
     /// Goes on until something has become true, or long enough hasn't.
     async fn until(&mut self, what: &str, is_true: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !is_true(self) {
             assert!(Instant::now() < deadline, "not in time: {what}; health {:?}", self.health);
             self.step(Duration::from_millis(50)).await;

@@ -309,7 +309,13 @@ impl EngineBuilder {
         };
         let transport = match self.transport {
             Some(transport) => transport,
-            None => Arc::new(ReqwestTransport::new(&TransportOptions::default())?),
+            None => {
+                // Shorter than a request, so that a host that doesn't answer at all counts as unsent.
+                let mut options = TransportOptions::default();
+                let shortest = runtimes.iter().map(|lane| lane.timeout).min().unwrap_or(options.connect_timeout);
+                options.connect_timeout = options.connect_timeout.min(shortest / 2);
+                Arc::new(ReqwestTransport::new(&options)?)
+            }
         };
         let source: Box<dyn EventSource> = match (self.source, self.kafka) {
             (Some(source), _) => source,

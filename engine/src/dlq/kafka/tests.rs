@@ -163,6 +163,8 @@ async fn real_brokers_decide_what_is_too_large() {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &servers).create().unwrap();
     let topic = NewTopic::new(TOPIC, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "100000");
+    // The letters keep the records' timestamps, which are old enough to be deleted at once.
+    let topic = topic.set("retention.ms", "-1");
     admin.create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     let missing = KafkaDeadLettersOptions { topic: "real-missing.dlq".into(), ..options(&servers) };
     let error = KafkaDeadLetters::start(missing).unwrap().healthy().await.unwrap_err();

@@ -1,8 +1,10 @@
 //! Which partitions are ours, how far each may be committed, and when they pause.
 
+use std::time::Duration;
+
 use super::bug::Bug;
 use super::deliveries::TrackedId;
-use super::effects::{DeliveryId, Drained, Fact};
+use super::effects::{DeliveryId, Drained, Fact, Now};
 use super::watermark::{Place, Watermark};
 use super::{Core, Timer};
 use crate::record::TopicPartition;
@@ -67,7 +69,7 @@ impl Core {
         self.start_draining(all, self.config.limits.drain_deadline);
     }
 
-    fn start_draining(&mut self, partitions: Vec<TopicPartition>, deadline: std::time::Duration) {
+    fn start_draining(&mut self, partitions: Vec<TopicPartition>, deadline: Duration) {
         self.load.draining = true;
         for name in &partitions {
             let Some(partition) = self.partitions.get_mut(name) else { continue };
@@ -140,6 +142,14 @@ impl Core {
         count
     }
 
+    /// Our partitions, and how long the first unfinished record of each has been here.
+    pub fn unfinished(&self, now: Now) -> impl Iterator<Item = (&TopicPartition, Duration)> {
+        self.partitions.iter().map(move |(name, partition)| {
+            let since = partition.watermark.unfinished_since();
+            (name, since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since)))
+        })
+    }
+
     pub(super) fn standing(&self, record: TrackedId) -> Standing {
         let Some(tracked) = self.records.get(&record) else { return Standing::Gone };
         match self.partitions.get(&tracked.record.partition) {
@@ -156,7 +166,7 @@ impl Core {
         if partition.draining {
             return None;
         }
-        let place = partition.watermark.deliver(offset)?;
+        let place = partition.watermark.deliver(offset, self.now.mono)?;
         partition.open += 1;
         self.load.changed |= partition.watermark.span() >= limit;
         Some((partition.epoch, place))

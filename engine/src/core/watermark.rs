@@ -1,6 +1,7 @@
 //! How far a partition may be committed: never past an unfinished record (D2).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// The place of a delivered record in its [`Watermark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,17 +23,18 @@ pub(crate) struct Watermark {
 #[derive(Debug)]
 struct Entry {
     offset: i64,
+    since: Duration,
     finished: bool,
 }
 
 impl Watermark {
-    /// Takes note of a delivered record. `None` where it was delivered before.
-    pub(crate) fn deliver(&mut self, offset: i64) -> Option<Place> {
+    /// Takes note of a record delivered now. `None` where it was delivered before.
+    pub(crate) fn deliver(&mut self, offset: i64, now: Duration) -> Option<Place> {
         if self.high.is_some_and(|high| offset < high) {
             return None;
         }
         self.high = Some(offset.saturating_add(1));
-        self.entries.push_back(Entry { offset, finished: false });
+        self.entries.push_back(Entry { offset, since: now, finished: false });
         Some(Place(self.first + self.entries.len() as u64 - 1))
     }
 
@@ -56,6 +58,11 @@ impl Watermark {
         self.entries.front().map(|entry| entry.offset).or(self.high)
     }
 
+    /// Since when the first unfinished record has been unfinished.
+    pub(crate) fn unfinished_since(&self) -> Option<Duration> {
+        self.entries.front().map(|entry| entry.since)
+    }
+
     /// One past the last delivered offset.
     pub(crate) fn high(&self) -> Option<i64> {
         self.high
@@ -76,14 +83,16 @@ mod tests {
     fn gaps_are_crossed_and_redeliveries_ignored() {
         let mut watermark = Watermark::default();
         assert_eq!(watermark.position(), None);
-        let five = watermark.deliver(5).unwrap();
-        let nine = watermark.deliver(9).unwrap();
-        assert_eq!(watermark.deliver(9), None);
-        assert_eq!(watermark.deliver(5), None);
+        let five = watermark.deliver(5, Duration::ZERO).unwrap();
+        let nine = watermark.deliver(9, Duration::ZERO).unwrap();
+        assert_eq!(watermark.deliver(9, Duration::ZERO), None);
+        assert_eq!(watermark.deliver(5, Duration::ZERO), None);
         assert_eq!(watermark.position(), Some(5));
         assert!(!watermark.finish(nine));
         assert_eq!((watermark.position(), watermark.span()), (Some(5), 2));
+        assert_eq!(watermark.unfinished_since(), Some(Duration::ZERO));
         assert!(watermark.finish(five));
+        assert_eq!(watermark.unfinished_since(), None);
         assert_eq!((watermark.position(), watermark.span()), (Some(10), 0));
         assert!(!watermark.finish(five));
     }
@@ -100,7 +109,7 @@ mod tests {
             let mut model = Vec::new();
             for gap in gaps {
                 offset += gap;
-                model.push((offset, watermark.deliver(offset).unwrap(), false));
+                model.push((offset, watermark.deliver(offset, Duration::ZERO).unwrap(), false));
             }
             for index in order {
                 let chosen = index.index(model.len());

@@ -76,7 +76,7 @@ const LETTERS_CHECK: Duration = Duration::from_secs(15);
 impl Runtime {
     /// Runs until the shutdown signal, or until the source fails for good.
     pub(crate) async fn run(mut self) -> Result<RunReport, EngineError> {
-        let observer = Observer::new(&self.lanes, Arc::clone(&self.board));
+        let mut observer = Observer::new(&self.lanes, Arc::clone(&self.board));
         let (answers, mut answered) = mpsc::unbounded_channel();
         let start = Instant::now();
         let mut inputs = VecDeque::new();
@@ -103,7 +103,7 @@ impl Runtime {
                     self.core.handle(now(start), input);
                 }
             };
-            observer.load(self.core.in_flight(), self.core.in_flight_bytes());
+            observer.load(&self.core, now(start));
             if let Some(drained) = drained {
                 break drained;
             }
@@ -111,6 +111,7 @@ impl Runtime {
             let wake = wake
                 .into_iter()
                 .chain(unfence_at)
+                .chain((self.core.in_flight() > 0).then(|| Instant::now() + observe::AGES))
                 .chain(pulse.interval().map(|interval| Instant::now() + interval))
                 .min();
             tokio::select! {

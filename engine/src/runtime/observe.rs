@@ -2,6 +2,7 @@
 //! them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use rustc_hash::FxHashMap;
@@ -9,7 +10,8 @@ use tracing::{error, info, warn};
 
 use super::status::Board;
 use super::work::LaneRuntime;
-use crate::core::{Attempt, Fact, Outcome, PauseReason};
+use crate::core::{Attempt, Core, Fact, Now, Outcome, PauseReason};
+use crate::record::TopicPartition;
 
 /// Entity types that no route names share one label.
 const OTHER: &str = "other";
@@ -23,7 +25,15 @@ pub(super) struct Observer {
     in_flight_events: Gauge,
     in_flight_bytes: Gauge,
     board: Arc<Board>,
+    /// When ages were told last, and of which partitions.
+    ages_at: Option<Duration>,
+    /// Whether one of them was more than nothing.
+    aged: bool,
+    ages: FxHashMap<TopicPartition, Gauge>,
 }
+
+/// How often the ages of unfinished records are told.
+pub(super) const AGES: Duration = Duration::from_secs(1);
 
 struct LaneMeters {
     destination: Arc<str>,
@@ -50,6 +60,11 @@ pub fn describe_metrics() {
     describe_counter!("syncline_connector_panics_total", "Panics in connectors");
     describe_gauge!("syncline_in_flight_events", "Records that aren't terminal");
     describe_gauge!("syncline_in_flight_bytes", Unit::Bytes, "Bytes of the records that aren't terminal");
+    describe_gauge!(
+        "syncline_oldest_unfinished_seconds",
+        Unit::Seconds,
+        "How long a partition's first unfinished record has been here"
+    );
     describe_gauge!("syncline_destination_paused", "1 while a destination waits, by reason");
     describe_gauge!("syncline_consumer_lag_records", "Records of a partition that aren't consumed yet");
     describe_counter!(
@@ -72,16 +87,41 @@ impl Observer {
             "outcome" => Outcome::DeadLettered.code());
         let in_flight_events = gauge!("syncline_in_flight_events");
         let in_flight_bytes = gauge!("syncline_in_flight_bytes");
-        Self { lanes: meters, homeless, in_flight_events, in_flight_bytes, board }
+        Self { lanes: meters, homeless, in_flight_events, in_flight_bytes, board, ages_at: None, aged: false, ages: FxHashMap::default() }
     }
 
-    pub(super) fn load(&self, records: usize, bytes: usize) {
+    pub(super) fn load(&mut self, core: &Core, now: Now) {
+        let (records, bytes) = (core.in_flight(), core.in_flight_bytes());
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
         {
             self.in_flight_events.set(records as f64);
             self.in_flight_bytes.set(bytes as f64);
         }
         self.board.load(records, bytes);
+        // Nothing wakes the loop when there is nothing unfinished, so that is told at once.
+        let is_due = self.ages_at.is_none_or(|at| now.mono >= at + AGES);
+        if is_due || (records == 0 && self.aged) {
+            self.ages_at = Some(now.mono);
+            self.aged = records > 0;
+            self.ages(core, now);
+        }
+    }
+
+    /// How long each partition has been held up. One that is no longer ours is held up by others.
+    fn ages(&mut self, core: &Core, now: Now) {
+        let mut before = std::mem::take(&mut self.ages);
+        let mut oldest = Duration::ZERO;
+        for (name, age) in core.unfinished(now) {
+            let (name, gauge) = before.remove_entry(name).unwrap_or_else(|| {
+                let labels = [("topic", name.topic.to_string()), ("partition", name.partition.to_string())];
+                (name.clone(), gauge!("syncline_oldest_unfinished_seconds", &labels))
+            });
+            gauge.set(age.as_secs_f64());
+            oldest = oldest.max(age);
+            self.ages.insert(name, gauge);
+        }
+        before.values().for_each(|gauge| gauge.set(0.0));
+        self.board.oldest(oldest);
     }
 
     pub(super) fn observe(&self, facts: &[Fact]) {

@@ -32,6 +32,8 @@ pub struct EngineStatus {
     pub in_flight_events: usize,
     /// Their bytes.
     pub in_flight_bytes: usize,
+    /// How long the oldest of them has been here, in seconds.
+    pub oldest_unfinished_seconds: u64,
 }
 
 /// How a destination is.
@@ -60,6 +62,7 @@ struct Inner {
     partitions: BTreeSet<TopicPartition>,
     destinations: Vec<DestinationStatus>,
     in_flight: (usize, usize),
+    oldest: Duration,
 }
 
 impl Board {
@@ -94,6 +97,7 @@ impl Board {
             destinations: inner.destinations.clone(),
             in_flight_events: inner.in_flight.0,
             in_flight_bytes: inner.in_flight.1,
+            oldest_unfinished_seconds: inner.oldest.as_secs(),
         }
     }
 
@@ -146,5 +150,9 @@ impl Board {
 
     pub(super) fn load(&self, records: usize, bytes: usize) {
         self.lock().in_flight = (records, bytes);
+    }
+
+    pub(super) fn oldest(&self, age: Duration) {
+        self.lock().oldest = age;
     }
 }

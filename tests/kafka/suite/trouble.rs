@@ -237,14 +237,21 @@ async fn a_destination_that_is_down_holds_up_no_other() {
     scene.set("PASSWORD_", "secret");
     down.add_rule(Rule::new(Fault::throttle(1)));
     scene.broker.produce_all(customers(90)).await;
+    Admin::listen(&mut scene);
     let service = scene.run();
+    let admin = Admin::of(&service).await;
     scene.wait_for_records(90).await;
     assert_eq!(down.count(TABLE), 0);
+    // It grows while a record is unfinished, and so tells of it before the limits do.
+    while admin.metric("syncline_oldest_unfinished_seconds").await < 6.0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     for partition in 0..3 {
         assert_eq!(scene.broker.committed(partition).await, 0, "the sick destination holds the commit");
     }
     down.clear_rules();
     assert!(down.wait_until(|crm| crm.count(TABLE) == 90, PATIENCE).await);
     all_is_delivered_once(&scene, 90).await;
+    assert!(admin.metric("syncline_oldest_unfinished_seconds").await < 0.1);
     service.stop().await;
 }

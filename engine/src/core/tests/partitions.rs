@@ -152,6 +152,23 @@ fn at_a_limit_partitions_pause_and_resume_by_themselves() {
 }
 
 #[test]
+fn the_age_of_the_first_unfinished_record_is_known() {
+    let mut bench = Bench::new();
+    let age = |bench: &Bench| {
+        let now = Now { mono: bench.now, wall: SystemTime::UNIX_EPOCH };
+        bench.core.unfinished(now).map(|(name, age)| (name.partition, age.as_secs())).collect::<Vec<_>>()
+    };
+    assert_eq!(age(&bench), [(0, 0)]);
+    bench.records([event(0, "0"), event(1, "1")]);
+    bench.pass(Duration::from_secs(20));
+    bench.records([event(2, "2")]);
+    bench.answer("/e1", 200);
+    assert_eq!(age(&bench), [(0, 20)], "the first one counts");
+    bench.answer("/e0", 200);
+    assert_eq!(age(&bench), [(0, 0)], "the third one has just come");
+}
+
+#[test]
 fn a_pause_of_an_earlier_assignment_does_not_reach_the_next_one() {
     let mut bench = Bench::new();
     let now = Now { mono: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };

@@ -9,7 +9,10 @@ use std::time::{Duration, SystemTime};
 use syncline_sdk::CrmConnector;
 
 use crate::auth::{Credentials, EnvAndFiles, SecretSource};
-use crate::core::{Core, CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, Now, OnOutage, RetrySchedule};
+use crate::core::{
+    Core, CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, Now, OnOutage, OnStoreOutage, RetrySchedule,
+    VersionPolicy,
+};
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
 use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
@@ -145,6 +148,8 @@ pub struct EngineBuilder {
     limits: CoreLimits,
     later_events: LaterEvents,
     on_outage: OnOutage,
+    on_store_outage: OnStoreOutage,
+    versions: BTreeMap<String, VersionPolicy>,
     kafka: Option<KafkaOptions>,
     kafka_letters: Option<KafkaDeadLettersOptions>,
     source: Option<Box<dyn EventSource>>,
@@ -207,6 +212,18 @@ impl EngineBuilder {
     /// waits.
     pub fn on_outage(mut self, on_outage: OnOutage) -> Self {
         self.on_outage = on_outage;
+        self
+    }
+
+    /// What happens to events while the state store doesn't answer. Default: they wait.
+    pub fn on_store_outage(mut self, on_store_outage: OnStoreOutage) -> Self {
+        self.on_store_outage = on_store_outage;
+        self
+    }
+
+    /// What the versions of an entity type mean. Default: [`VersionPolicy::default`].
+    pub fn versions(mut self, entity: impl Into<String>, policy: VersionPolicy) -> Self {
+        self.versions.insert(entity.into(), policy);
         self
     }
 
@@ -290,6 +307,7 @@ impl EngineBuilder {
                 connector: destination.connector,
             });
         }
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let config = CoreConfig {
             lanes,
             routes,
@@ -297,6 +315,9 @@ impl EngineBuilder {
             limits: self.limits,
             later_events: self.later_events,
             on_outage: self.on_outage,
+            on_store_outage: self.on_store_outage,
+            versions: self.versions,
+            lease: store.lease(),
         };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
         let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
@@ -323,7 +344,6 @@ impl EngineBuilder {
             (None, None) => return Err(missing("source")),
         };
         let board = Arc::new(Board::new(runtimes.iter().map(|lane| Arc::clone(&lane.destination))));
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let pulse = Arc::new(Pulse::new(source.session_timeout()));
         let runtime = Runtime {
             core,

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_engine::core::{CoreLimits, Jitter, LaterEvents, OnOutage, RetrySchedule};
+use syncline_engine::core::{
+    CoreLimits, EqualVersion, Jitter, LaterEvents, OnOutage, OnStoreOutage, RetrySchedule, VersionPolicy, VersionRule,
+};
 use syncline_engine::dlq::KafkaDeadLettersOptions;
 use syncline_engine::source::{KafkaOptions, StartPosition};
 use syncline_engine::state::{MemoryOptions, MemoryStore};
 use syncline_engine::{Destination, Engine, EngineBuilder};
 
-use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Start, StateKind};
+use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Route, Start, StateKind};
 use crate::config::{self, Config};
 
 /// An engine with everything but its shutdown signal.
@@ -26,6 +28,7 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
         StateKind::Memory => MemoryStore::new(MemoryOptions {
             ttl: Duration::from_secs(settings.state.ttl_s),
             max_entries: settings.state.max_entries,
+            ..MemoryOptions::default()
         }),
     };
     let later_events = match settings.delivery.after_dead_letter {
@@ -35,6 +38,10 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
     let on_outage = match settings.delivery.on_outage {
         config::model::OnOutage::Pause => OnOutage::Pause,
         config::model::OnOutage::DeadLetter => OnOutage::DeadLetter,
+    };
+    let on_store_outage = match settings.delivery.on_store_outage {
+        config::model::OnStoreOutage::Hold => OnStoreOutage::Hold,
+        config::model::OnStoreOutage::Deliver => OnStoreOutage::Deliver,
     };
     let (source, letters) = kafka(&settings.kafka);
     let mut builder = Engine::builder()
@@ -49,6 +56,7 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
         })
         .later_events(later_events)
         .on_outage(on_outage)
+        .on_store_outage(on_store_outage)
         .store(store)
         .kafka(source, letters);
     for planned in &config.destinations {
@@ -61,9 +69,25 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
         builder = builder.destination(destination);
     }
     for route in &settings.routes {
-        builder = builder.route(&route.entity, &route.to);
+        builder = builder.route(&route.entity, &route.to).versions(&route.entity, versions(route));
     }
     builder
+}
+
+fn versions(route: &Route) -> VersionPolicy {
+    let rule = match route.version {
+        config::model::VersionRule::Auto => VersionRule::Auto,
+        config::model::VersionRule::Timestamp => VersionRule::Timestamp,
+        config::model::VersionRule::Integer => VersionRule::Integer,
+        config::model::VersionRule::Text => VersionRule::Text,
+        config::model::VersionRule::Opaque => VersionRule::Opaque,
+    };
+    let equal = match route.equal_version {
+        config::model::EqualVersion::Apply => EqualVersion::Apply,
+        config::model::EqualVersion::Skip => EqualVersion::Skip,
+        config::model::EqualVersion::DeadLetter => EqualVersion::DeadLetter,
+    };
+    VersionPolicy { rule, equal }
 }
 
 /// The drivers' options.

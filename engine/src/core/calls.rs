@@ -58,8 +58,10 @@ impl Core {
             while deliveries.len() < most
                 && let Some(id) = self.lanes.get_mut(lane).and_then(|lane| lane.pop())
             {
-                if self.deliveries.get(&id).is_some_and(|delivery| matches!(delivery.stage, Stage::Ready)) {
-                    deliveries.push(id);
+                match self.deliveries.get(&id).map(|delivery| &delivery.stage) {
+                    Some(Stage::Ready) if self.is_claim_old(id) => self.claim(id),
+                    Some(Stage::Ready) => deliveries.push(id),
+                    _ => {}
                 }
             }
             if !deliveries.is_empty() {
@@ -74,6 +76,14 @@ impl Core {
             Ok(request) => Arc::new(request),
             Err(message) => return self.connector_panicked(lane, &deliveries, FailureKind::Rejected, message),
         };
+        let may_look = connector.endpoint().capabilities.look_up || self.planted(Bug::BlindResend);
+        if request.replay == Replay::Unsafe && !may_look {
+            let is_doubtful = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|delivery| delivery.in_doubt);
+            let (doubtful, others): (Vec<_>, Vec<_>) = deliveries.iter().partition(|id| is_doubtful(id));
+            if !doubtful.is_empty() {
+                return self.set_doubtful_apart(lane, &doubtful, &others);
+            }
+        }
         let id = CallId(self.next_id());
         for delivery in &deliveries {
             self.set_stage(*delivery, Stage::Called);
@@ -83,6 +93,15 @@ impl Core {
         let credential_generation = state.credential_generation();
         self.calls.insert(id, Call { lane, deliveries, request, requests: 0, wrote: false, credential_generation });
         self.send_call(id);
+    }
+
+    /// Whoever had the claims of these before may have written them, and nobody can look (D7).
+    fn set_doubtful_apart(&mut self, lane: usize, doubtful: &[DeliveryId], others: &[DeliveryId]) {
+        for id in doubtful {
+            let message = "an earlier delivery of it may have written it, and this connector cannot look it up";
+            self.refuse_delivery(*id, FailureKind::Ambiguous, Reason::new("maybe_written_before", message));
+        }
+        others.iter().for_each(|id| self.wait_for_lane(lane, *id));
     }
 
     /// Sends a conversation's request, unless its lane waits or one of its partitions is gone.
@@ -221,6 +240,9 @@ impl Core {
     fn carry_out(&mut self, call: &Call, id: DeliveryId, decision: Decision) {
         // What has been done for a partition that is gone is the next owner's to find out.
         if matches!(decision, Decision::Complete { .. }) && self.is_gone(id) {
+            if let Some(delivery) = self.deliveries.get_mut(&id) {
+                delivery.in_doubt = true;
+            }
             return self.abandon(id);
         }
         // What the CRM says of its limits and our credentials holds for the lane, whoever owns the partition.
@@ -374,7 +396,7 @@ impl Core {
         }
     }
 
-    fn is_gone(&self, id: DeliveryId) -> bool {
+    pub(super) fn is_gone(&self, id: DeliveryId) -> bool {
         self.deliveries.get(&id).is_none_or(|delivery| self.standing(delivery.record) == Standing::Gone)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use syncline_sdk::CrmConnector;
 
 use super::retry::RetrySchedule;
+use super::version::VersionPolicy;
 
 /// What the core has to know before it starts.
 #[derive(Debug)]
@@ -23,6 +24,23 @@ pub struct CoreConfig {
     pub later_events: LaterEvents,
     /// What happens to events while a destination fails for everybody.
     pub on_outage: OnOutage,
+    /// What happens to events while the state store doesn't answer.
+    pub on_store_outage: OnStoreOutage,
+    /// Entity type → what its versions mean, where it isn't the default.
+    pub versions: BTreeMap<String, VersionPolicy>,
+    /// The lease of the store's claims. One older than half of it is renewed before it is used.
+    pub lease: Duration,
+}
+
+/// What happens to events while the state store doesn't answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStoreOutage {
+    /// They wait, and consumption pauses.
+    #[default]
+    Hold,
+    /// They are delivered unchecked: duplicates and older versions, too, and what is delivered
+    /// isn't remembered.
+    Deliver,
 }
 
 /// What happens to events while a destination fails for everybody.

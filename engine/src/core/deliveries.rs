@@ -7,16 +7,15 @@ use syncline_sdk::{Event, Item, Reason, Remembered};
 use uuid::Uuid;
 
 use super::bug::Bug;
-use super::config::{LaterEvents, REPLAY_DESTINATION};
+use super::config::REPLAY_DESTINATION;
 use super::effects::{DeliveryId, Fact, Outcome};
 use super::failure::FailureKind;
 use super::lane::EntityHash;
 use super::partitions::Standing;
-use super::retry::doubling;
 use super::watermark::Place;
-use super::{Core, Timer, calls, version};
+use super::{Core, Timer, calls};
 use crate::record::Record;
-use crate::state::{Claim, ClaimRequest, Completion, Parking, Release};
+use crate::state::{Ending, Token};
 
 /// Names a record that isn't terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,12 +48,13 @@ pub(super) struct Delivery {
     pub(super) in_doubt: bool,
     /// How many successes its lane had had when it failed last on the CRM's side.
     pub(super) failed_at: Option<u64>,
-    remote_id: Option<String>,
-    claimed: bool,
+    pub(super) remote_id: Option<String>,
+    /// Its claim: under which token, and since when.
+    pub(super) claimed: Option<(Token, Duration)>,
     /// Whether it is a replay of a dead letter.
     pub(super) replay: bool,
-    /// How often the store hasn't answered in a row.
-    store_failures: u32,
+    /// How often another delivery has held its claim in a row.
+    pub(super) held: u32,
 }
 
 /// Where a delivery is.
@@ -70,15 +70,11 @@ pub(super) enum Stage {
     Called,
     /// Until a retry.
     BackingOff,
-    /// It has taken effect; the store has to take note of it.
-    Completing { remote_id: Option<String>, unchanged: bool },
+    /// It has ended; the store has to take note of it.
+    Completing { ending: Ending, outcome: Outcome },
     /// On its way to the dead letter queue.
     Lettering,
 }
-
-/// When a claim that another delivery holds is asked for again at first; later, up to 6.4 s.
-const HELD_AGAIN: Duration = Duration::from_millis(100);
-const LONGEST_STORE_WAIT: Duration = Duration::from_secs(30);
 
 impl Delivery {
     /// Whether something is being done for it outside, so that it can't just be dropped.
@@ -165,9 +161,9 @@ impl Core {
                 in_doubt: false,
                 failed_at: None,
                 remote_id: None,
-                claimed: false,
+                claimed: None,
                 replay,
-                store_failures: 0,
+                held: 0,
             },
         );
         let first = match (entity, self.lanes.get_mut(lane)) {
@@ -175,6 +171,12 @@ impl Core {
             _ => true,
         };
         if first || self.planted(Bug::NoEntityLane) {
+            self.firsts.push_back(id);
+        }
+    }
+
+    pub(super) fn activate_firsts(&mut self) {
+        while let Some(id) = self.firsts.pop_front() {
             self.activate(id);
         }
     }
@@ -182,6 +184,12 @@ impl Core {
     /// The delivery is the first of its entity.
     fn activate(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get(&id) else { return };
+        if !matches!(delivery.stage, Stage::Waiting) {
+            return;
+        }
+        if self.standing(delivery.record) == Standing::Gone {
+            return self.abandon(id);
+        }
         let lane = delivery.lane;
         let Some(config) = self.config.lanes.get(lane) else { return };
         match calls::guarded(|| config.connector.accepts(&delivery.event)) {
@@ -193,126 +201,6 @@ impl Core {
                 self.refuse_delivery(id, FailureKind::Unmappable, reason);
             }
         }
-    }
-
-    fn claim(&mut self, id: DeliveryId) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let Some(lane) = self.config.lanes.get(delivery.lane) else { return };
-        let Some(tracked) = self.records.get(&delivery.record) else { return };
-        delivery.stage = Stage::Claiming;
-        self.effects.claims.push(ClaimRequest {
-            delivery: id,
-            partition: tracked.record.partition.clone(),
-            destination: Arc::clone(&lane.destination),
-            event: Arc::clone(&delivery.event),
-        });
-    }
-
-    pub(super) fn claim_again(&mut self, id: DeliveryId) {
-        if self.deliveries.get(&id).is_some_and(|delivery| matches!(delivery.stage, Stage::Waiting)) {
-            self.claim(id);
-        }
-    }
-
-    pub(super) fn claimed(&mut self, id: DeliveryId, claim: Option<Claim>) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        if !matches!(delivery.stage, Stage::Claiming) {
-            return;
-        }
-        delivery.claimed = matches!(claim, Some(Claim::Granted(_)));
-        let lane = delivery.lane;
-        let record = delivery.record;
-        match claim {
-            Some(Claim::Duplicate) => {
-                self.leave_parking(id);
-                self.end(id, Outcome::Duplicate);
-            }
-            // Nothing new is begun for a partition that is going away.
-            _ if self.standing(record) != Standing::Owned => self.abandon(id),
-            Some(Claim::Granted(memory)) => {
-                let check_version = !self.planted(Bug::IgnoreVersion);
-                let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-                delivery.store_failures = 0;
-                let version = delivery.event.entity().version.as_deref();
-                if check_version && version::is_stale(version, memory.version.as_deref()) {
-                    self.leave_parking(id);
-                    return self.end(id, Outcome::Stale);
-                }
-                let parks = self.config.later_events == LaterEvents::Park && !delivery.replay;
-                if parks && memory.parked > 0 && !self.planted(Bug::IgnoreParking) {
-                    let message = "an earlier event of the entity lies in the dead letter queue";
-                    return self.refuse_delivery(id, FailureKind::Parked, Reason::new("parked", message));
-                }
-                let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-                delivery.remote_id = memory.remote_id;
-                delivery.stage = Stage::Ready;
-                if let Some(lane) = self.lanes.get_mut(lane) {
-                    lane.push(id);
-                }
-            }
-            Some(Claim::Held) => {
-                self.set_stage(id, Stage::Waiting);
-                self.ask_again_later(id);
-            }
-            None => {
-                self.set_stage(id, Stage::Waiting);
-                self.store_failed(id, Timer::Claim(id));
-            }
-        }
-    }
-
-    /// Another delivery holds the claim: it may take an instant, or as long as an outage.
-    fn ask_again_later(&mut self, id: DeliveryId) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let again_in = HELD_AGAIN.saturating_mul(1 << delivery.store_failures.min(6));
-        delivery.store_failures = delivery.store_failures.saturating_add(1);
-        self.set_timer(again_in, Timer::Claim(id));
-    }
-
-    /// The CRM has confirmed the event; what the store knows of it comes before the commit.
-    pub(super) fn complete(&mut self, id: DeliveryId, remote_id: Option<String>, unchanged: bool) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let Some(lane) = self.config.lanes.get(delivery.lane) else { return };
-        let completion = Completion {
-            delivery: id,
-            destination: Arc::clone(&lane.destination),
-            event: Arc::clone(&delivery.event),
-            remote_id: remote_id.clone().or_else(|| delivery.remote_id.clone()),
-        };
-        delivery.stage = Stage::Completing { remote_id, unchanged };
-        if self.planted(Bug::ForgetClaim) {
-            self.release(id);
-            return self.completed(id, true);
-        }
-        self.effects.completions.push(completion);
-    }
-
-    pub(super) fn complete_again(&mut self, id: DeliveryId) {
-        let Some(Delivery { stage: Stage::Completing { remote_id, unchanged }, .. }) = self.deliveries.get(&id) else {
-            return;
-        };
-        let (remote_id, unchanged) = (remote_id.clone(), *unchanged);
-        self.complete(id, remote_id, unchanged);
-    }
-
-    pub(super) fn completed(&mut self, id: DeliveryId, stored: bool) {
-        let Some(Delivery { stage: Stage::Completing { unchanged, .. }, .. }) = self.deliveries.get(&id) else {
-            return;
-        };
-        match (stored, unchanged) {
-            (true, true) => self.end(id, Outcome::Unchanged),
-            (true, false) => self.end(id, Outcome::Delivered),
-            (false, _) => self.store_failed(id, Timer::Complete(id)),
-        }
-    }
-
-    fn store_failed(&mut self, id: DeliveryId, again: Timer) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let again_in = doubling(delivery.store_failures, LONGEST_STORE_WAIT);
-        delivery.store_failures = delivery.store_failures.saturating_add(1);
-        let lane = delivery.lane;
-        self.fact(Fact::StoreUnavailable { lane, again_in });
-        self.set_timer(again_in, again);
     }
 
     pub(super) fn back_off(&mut self, id: DeliveryId, delay: Duration) {
@@ -331,7 +219,7 @@ impl Core {
         if let (Some(entity), Some(lane)) = (entity, self.lanes.get_mut(lane)) {
             let next = lane.dequeue(entity, id);
             lane.enqueue(entity, id);
-            next.into_iter().for_each(|next| self.activate(next));
+            self.firsts.extend(next);
         }
     }
 
@@ -366,35 +254,6 @@ impl Core {
         }
     }
 
-    /// Gives up its claim, if it has one.
-    pub(super) fn release(&mut self, id: DeliveryId) {
-        self.release_with(id, Parking::Keep);
-    }
-
-    /// It has ended without an effect: a replay holds nothing back any more.
-    fn leave_parking(&mut self, id: DeliveryId) {
-        let replay = self.deliveries.get(&id).is_some_and(|delivery| delivery.replay);
-        self.release_with(id, if replay { Parking::Leave } else { Parking::Keep });
-    }
-
-    /// Its dead letter is stored: where later events are parked, it holds them back. A replay that
-    /// has failed again has been counted before.
-    pub(super) fn enter_parking(&mut self, id: DeliveryId) {
-        let replay = self.deliveries.get(&id).is_some_and(|delivery| delivery.replay);
-        let parks = self.config.later_events == LaterEvents::Park && !replay;
-        self.release_with(id, if parks { Parking::Enter } else { Parking::Keep });
-    }
-
-    fn release_with(&mut self, id: DeliveryId, parking: Parking) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let Some(lane) = self.config.lanes.get(delivery.lane) else { return };
-        if std::mem::take(&mut delivery.claimed) || parking != Parking::Keep {
-            let destination = Arc::clone(&lane.destination);
-            let event = Arc::clone(&delivery.event);
-            self.effects.releases.push(Release { delivery: id, destination, event, parking });
-        }
-    }
-
     /// Takes a delivery out of everything, and lets the next one of its entity go.
     fn remove(&mut self, id: DeliveryId) -> Option<Delivery> {
         let delivery = self.deliveries.remove(&id)?;
@@ -402,9 +261,7 @@ impl Core {
             (Some(entity), Some(lane)) => lane.dequeue(entity, id),
             _ => None,
         };
-        if let Some(next) = next {
-            self.activate(next);
-        }
+        self.firsts.extend(next);
         Some(delivery)
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::failure::{DeadLetter, Failure, LetterId};
 use crate::record::{Record, TopicPartition};
-use crate::state::{Claim, ClaimRequest, Completion, Release};
+use crate::state::{Claim, ClaimRequest, Completed, Completion, Release, Token};
 use crate::transport::TransportFault;
 
 /// A moment: the core has no clock.
@@ -39,14 +39,16 @@ pub enum Input {
     Revoking(Vec<TopicPartition>),
     /// These partitions are someone else's already.
     Lost(Vec<TopicPartition>),
-    /// The store's answer to a [`ClaimRequest`]; `None` where it couldn't answer.
-    Claimed(DeliveryId, Option<Claim>),
+    /// The store's answer to one of [`Effects::tokens`]; `None` where it couldn't answer.
+    Token(u64, Option<Token>),
+    /// The store's answer to a [`ClaimRequest`] under that token; `None` where it couldn't answer.
+    Claimed(DeliveryId, Token, Option<Claim>),
     /// The reply to a [`SendRequest`].
     Replied(CallId, Reply),
     /// There is no complete reply to a [`SendRequest`].
     Faulted(CallId, TransportFault),
-    /// Whether the store has taken a [`Completion`].
-    Completed(DeliveryId, bool),
+    /// The store's answer to a [`Completion`]; `None` where it couldn't answer.
+    Completed(DeliveryId, Option<Completed>),
     /// Whether a [`DeadLetter`] has been acknowledged by the broker.
     LetterStored(LetterId, bool),
     /// This member has been silent for so long that its partitions may be someone else's: send
@@ -63,6 +65,8 @@ pub enum Input {
 /// What the core wants done. Drivers carry it out, all of it, and report back.
 #[derive(Debug, Default)]
 pub struct Effects {
+    /// Requests for fencing tokens, to be answered by [`Input::Token`] with the same number.
+    pub tokens: Vec<u64>,
     /// To be answered by [`Input::Claimed`].
     pub claims: Vec<ClaimRequest>,
     /// To be answered by [`Input::Replied`] or [`Input::Faulted`].
@@ -79,8 +83,8 @@ pub struct Effects {
     pub pauses: Vec<TopicPartition>,
     /// Partitions to fetch from again.
     pub resumes: Vec<TopicPartition>,
-    /// Partitions that are no longer ours, for the store.
-    pub gone: Vec<TopicPartition>,
+    /// Partitions that are another member's now, with the tokens that we had, for the store.
+    pub gone: Vec<(TopicPartition, Token)>,
     /// Partitions that were being revoked and can be let go. Their last commit has been given.
     pub released: Vec<TopicPartition>,
     /// What has happened, for logs and metrics.
@@ -94,6 +98,7 @@ impl Effects {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {
+            tokens,
             claims,
             sends,
             completions,
@@ -107,7 +112,8 @@ impl Effects {
             facts,
             drained,
         } = self;
-        claims.is_empty()
+        tokens.is_empty()
+            && claims.is_empty()
             && sends.is_empty()
             && completions.is_empty()
             && releases.is_empty()
@@ -210,12 +216,22 @@ pub enum Fact {
         /// When it is offered again.
         again_in: Duration,
     },
-    /// The store didn't answer. The delivery waits.
-    StoreUnavailable {
+    /// The store doesn't answer: everything waits for it, unless it was told not to.
+    StoreDown,
+    /// The store answers again.
+    StoreUp,
+    /// A delivery goes on without the store.
+    Unchecked {
+        /// Its lane.
+        lane: usize,
+    },
+    /// An event has the idempotency key of another one that has taken effect, and says something
+    /// else. It is skipped like any duplicate.
+    KeyReused {
         /// Whose delivery.
         lane: usize,
-        /// When it is asked again.
-        again_in: Duration,
+        /// The event.
+        event: Arc<Event>,
     },
     /// A lane waits.
     LanePaused {

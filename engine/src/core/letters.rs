@@ -111,10 +111,7 @@ impl Core {
         }
         let Some(letter) = self.letters.remove(&id) else { return };
         match letter.delivery {
-            Some(delivery) => {
-                self.enter_parking(delivery);
-                self.end(delivery, Outcome::DeadLettered);
-            }
+            Some(delivery) => self.lettered(delivery),
             None => {
                 let event = letter.failure.event.clone();
                 self.fact(Fact::Finished { outcome: Outcome::DeadLettered, lane: None, event });

@@ -22,12 +22,14 @@ mod letters;
 mod partitions;
 mod policy;
 mod retry;
+mod store;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod version;
 mod watermark;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,11 +38,14 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) use bug::Bug;
-pub use config::{CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, OnOutage, REPLAY_DESTINATION};
+pub use config::{
+    CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, OnOutage, OnStoreOutage, REPLAY_DESTINATION,
+};
 pub use effects::{Attempt, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
 pub use intake::envelope_schema;
 pub use retry::{Jitter, LONGEST_WAIT, RetrySchedule};
+pub use version::{EqualVersion, VersionPolicy, VersionRule};
 
 use crate::record::TopicPartition;
 use calls::Call;
@@ -49,6 +54,7 @@ use intake::Intake;
 use lane::Lane;
 use letters::Letter;
 use partitions::Partition;
+use store::StoreGate;
 use timers::Timers;
 
 /// The state machine.
@@ -66,6 +72,10 @@ pub struct Core {
     calls: FxHashMap<CallId, Call>,
     letters: FxHashMap<LetterId, Letter>,
     lanes: Vec<Lane>,
+    store: StoreGate,
+    /// Deliveries that have become the first of their entity. A queue, as each may end at once and
+    /// make way for the next.
+    firsts: VecDeque<DeliveryId>,
     load: Load,
     /// Partitions whose watermark has moved since the last effects.
     moved: Vec<TopicPartition>,
@@ -97,8 +107,10 @@ enum Timer {
     Retry(DeliveryId),
     /// A delivery asks for its claim again.
     Claim(DeliveryId),
-    /// A completion is offered to the store again.
-    Complete(DeliveryId),
+    /// Partitions without a token ask for one.
+    Token,
+    /// The store is asked whether it is there again.
+    Store,
     /// A dead letter is offered again.
     Letter(LetterId),
     /// A request that a connector wanted to be sent later.
@@ -131,6 +143,8 @@ impl Core {
             calls: FxHashMap::default(),
             letters: FxHashMap::default(),
             lanes,
+            store: StoreGate::default(),
+            firsts: VecDeque::new(),
             load: Load::default(),
             moved: Vec::new(),
             draining: None,
@@ -150,18 +164,21 @@ impl Core {
             Input::Record(record) => self.admit(record),
             Input::Revoking(partitions) => self.revoke(partitions),
             Input::Lost(partitions) => self.lose(&partitions),
-            Input::Claimed(delivery, claim) => self.claimed(delivery, claim),
+            Input::Token(ids, token) => self.token_given(ids, token),
+            Input::Claimed(delivery, token, claim) => self.claimed(delivery, token, claim),
             Input::Replied(call, reply) => self.replied(call, &reply),
             Input::Faulted(call, fault) => self.faulted(call, &fault),
-            Input::Completed(delivery, stored) => self.completed(delivery, stored),
+            Input::Completed(delivery, answer) => self.completed(delivery, answer),
             Input::LetterStored(letter, stored) => self.letter_stored(letter, stored),
             Input::Fence => self.fenced = !self.planted(bug::Bug::NoFence),
             Input::Unfence => self.unfence(),
             Input::Drain => self.drain(),
             Input::Tick => {}
         }
+        self.activate_firsts();
         while let Some(timer) = self.timers.due(now.mono) {
             self.fire(timer);
+            self.activate_firsts();
         }
     }
 
@@ -170,6 +187,7 @@ impl Core {
         for lane in 0..self.lanes.len() {
             self.pump(lane);
         }
+        self.activate_firsts();
         self.settle_partitions();
         std::mem::take(&mut self.effects)
     }
@@ -178,6 +196,12 @@ impl Core {
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
         self.timers.next()
+    }
+
+    /// What happens to events while the state store doesn't answer.
+    #[must_use]
+    pub fn on_store_outage(&self) -> OnStoreOutage {
+        self.config.on_store_outage
     }
 
     /// Records that aren't terminal yet.
@@ -196,7 +220,8 @@ impl Core {
         match timer {
             Timer::Retry(delivery) => self.retry(delivery),
             Timer::Claim(delivery) => self.claim_again(delivery),
-            Timer::Complete(delivery) => self.complete_again(delivery),
+            Timer::Token => self.ask_for_token(),
+            Timer::Store => self.probe_store(),
             Timer::Letter(letter) => self.offer_letter(letter),
             Timer::Call(call) => self.send_call(call),
             Timer::Lane(lane) => self.resume_lane(lane),

@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use super::bug::Bug;
+use super::config::OnStoreOutage;
 use super::deliveries::TrackedId;
 use super::effects::{DeliveryId, Drained, Fact, Now};
 use super::watermark::{Place, Watermark};
 use super::{Core, Timer};
 use crate::record::TopicPartition;
+use crate::state::Token;
 
 /// One assignment of one partition. A partition that comes back starts afresh.
 #[derive(Debug)]
 pub(super) struct Partition {
     /// Tells this assignment from earlier and later ones.
     pub(super) epoch: u64,
+    /// The store's token for it, once it has given one.
+    pub(super) token: Option<Token>,
+    /// Deliveries that wait for the token.
+    pub(super) waiting: Vec<DeliveryId>,
     pub(super) watermark: Watermark,
     /// Records that haven't come to an end here.
     pub(super) open: usize,
@@ -45,6 +51,8 @@ impl Core {
             let epoch = self.next_id();
             let partition = Partition {
                 epoch,
+                token: None,
+                waiting: Vec::new(),
                 watermark: Watermark::default(),
                 open: 0,
                 draining: self.draining.is_some(),
@@ -53,6 +61,7 @@ impl Core {
             self.partitions.insert(name, partition);
         }
         self.load.changed = true;
+        self.ask_for_token();
     }
 
     pub(super) fn revoke(&mut self, partitions: Vec<TopicPartition>) {
@@ -94,11 +103,19 @@ impl Core {
         self.forget_pauses(partitions);
         let deliveries = self.give_up(partitions, true);
         for name in partitions {
-            self.partitions.remove(name);
+            self.let_go(name);
         }
-        self.effects.gone.extend_from_slice(partitions);
         if deliveries > 0 {
             self.fact(Fact::Abandoned { partitions: partitions.to_vec(), deliveries });
+        }
+    }
+
+    /// The partition is another member's, or nobody's.
+    fn let_go(&mut self, name: &TopicPartition) {
+        let token = self.partitions.remove(name).and_then(|partition| partition.token);
+        // Before our own end nobody else has had it: what is remembered serves the next start.
+        if self.draining.is_none() {
+            self.effects.gone.extend(token.map(|token| (name.clone(), token)));
         }
     }
 
@@ -213,6 +230,7 @@ impl Core {
             if paused { value > limit - limit / 4 } else { value >= limit }
         };
         let load = self.load;
+        let store_down = self.store.is_down() && self.config.on_store_outage == OnStoreOutage::Hold;
         let mut names: Vec<_> = self.partitions.keys().cloned().collect();
         names.sort_unstable();
         for name in names {
@@ -220,7 +238,8 @@ impl Core {
             if partition.draining {
                 continue;
             }
-            let full = level(load.records, limits.in_flight_records, partition.paused)
+            let full = store_down
+                || level(load.records, limits.in_flight_records, partition.paused)
                 || level(load.bytes, limits.in_flight_bytes, partition.paused)
                 || level(partition.watermark.span(), limits.partition_span, partition.paused);
             if full != partition.paused {
@@ -240,8 +259,7 @@ impl Core {
             .collect();
         done.sort_unstable();
         for name in done {
-            self.partitions.remove(&name);
-            self.effects.gone.push(name.clone());
+            self.let_go(&name);
             self.effects.released.push(name);
         }
         self.load.draining = self.draining.is_some() || self.partitions.values().any(|partition| partition.draining);

@@ -76,7 +76,7 @@ const LETTERS_CHECK: Duration = Duration::from_secs(15);
 impl Runtime {
     /// Runs until the shutdown signal, or until the source fails for good.
     pub(crate) async fn run(mut self) -> Result<RunReport, EngineError> {
-        let mut observer = Observer::new(&self.lanes, Arc::clone(&self.board));
+        let mut observer = Observer::new(&self.lanes, self.core.on_store_outage(), Arc::clone(&self.board));
         let (answers, mut answered) = mpsc::unbounded_channel();
         let start = Instant::now();
         let mut inputs = VecDeque::new();
@@ -192,10 +192,13 @@ impl Runtime {
             self.source.release(std::mem::take(&mut effects.released));
         }
         if !effects.gone.is_empty() {
-            self.drivers.store.partitions_gone(&effects.gone);
+            work::forget(&self.drivers, std::mem::take(&mut effects.gone));
         }
         if !effects.releases.is_empty() {
             work::release(&self.drivers, std::mem::take(&mut effects.releases));
+        }
+        for request in effects.tokens.drain(..) {
+            work::token(&self.drivers, request, answers, inputs);
         }
         if !effects.claims.is_empty() {
             work::claim(&self.drivers, std::mem::take(&mut effects.claims), answers, inputs);

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::status::Board;
 use super::work::LaneRuntime;
-use crate::core::{Attempt, Core, Fact, Now, Outcome, PauseReason};
+use crate::core::{Attempt, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason};
 use crate::record::TopicPartition;
 
 /// Entity types that no route names share one label.
@@ -24,6 +24,8 @@ pub(super) struct Observer {
     homeless: Counter,
     in_flight_events: Gauge,
     in_flight_bytes: Gauge,
+    store_up: Gauge,
+    on_store_outage: OnStoreOutage,
     board: Arc<Board>,
     /// When ages were told last, and of which partitions.
     ages_at: Option<Duration>,
@@ -52,6 +54,15 @@ pub fn describe_metrics() {
     describe_counter!("syncline_dead_letters_total", "Dead letters by destination, kind of failure and reason");
     describe_counter!("syncline_dead_letter_failures_total", "Dead letters that the queue didn't take at once");
     describe_counter!("syncline_state_store_failures_total", "Calls that the state store didn't answer");
+    describe_gauge!("syncline_state_store_up", "0 while the state store doesn't answer");
+    describe_counter!(
+        "syncline_unchecked_deliveries_total",
+        "Events delivered without the state store, by destination"
+    );
+    describe_counter!(
+        "syncline_key_reuses_total",
+        "Events skipped as duplicates that say something else than the first one, by destination"
+    );
     describe_counter!(
         "syncline_unexpected_records_total",
         "Records that came twice, or after the end of an assignment"
@@ -80,14 +91,27 @@ pub fn describe_metrics() {
 }
 
 impl Observer {
-    pub(super) fn new(lanes: &[Arc<LaneRuntime>], board: Arc<Board>) -> Self {
+    pub(super) fn new(lanes: &[Arc<LaneRuntime>], on_store_outage: OnStoreOutage, board: Arc<Board>) -> Self {
         describe_metrics();
         let meters = lanes.iter().map(|lane| LaneMeters::new(lane)).collect();
         let homeless = counter!("syncline_events_total", "destination" => NO_DESTINATION, "entity_type" => OTHER,
             "outcome" => Outcome::DeadLettered.code());
         let in_flight_events = gauge!("syncline_in_flight_events");
         let in_flight_bytes = gauge!("syncline_in_flight_bytes");
-        Self { lanes: meters, homeless, in_flight_events, in_flight_bytes, board, ages_at: None, aged: false, ages: FxHashMap::default() }
+        let store_up = gauge!("syncline_state_store_up");
+        store_up.set(1.0);
+        Self {
+            lanes: meters,
+            homeless,
+            in_flight_events,
+            in_flight_bytes,
+            store_up,
+            on_store_outage,
+            board,
+            ages_at: None,
+            aged: false,
+            ages: FxHashMap::default(),
+        }
     }
 
     pub(super) fn load(&mut self, core: &Core, now: Now) {
@@ -187,9 +211,37 @@ impl Observer {
             Fact::LetterRefused { failure, again_in } => {
                 warn!(error_id = %failure.error_id, again_in_seconds = again_in.as_secs(), "the dead letter waits");
             }
-            Fact::StoreUnavailable { lane, again_in } => {
+            Fact::StoreDown => {
+                self.store_up.set(0.0);
+                self.board.store(Some("it does not answer".to_owned()));
+                match self.on_store_outage {
+                    OnStoreOutage::Hold => {
+                        error!("the state store is down: deliveries wait for it, consumption pauses")
+                    }
+                    OnStoreOutage::Deliver => error!(
+                        "the state store is down: events are delivered unchecked, duplicates and older versions too"
+                    ),
+                }
+            }
+            Fact::StoreUp => {
+                self.store_up.set(1.0);
+                self.board.store(None);
+                info!("the state store answers again");
+            }
+            Fact::Unchecked { lane } => {
+                let destination = self.destination(*lane).to_owned();
+                counter!("syncline_unchecked_deliveries_total", "destination" => destination).increment(1);
+            }
+            Fact::KeyReused { lane, event } => {
                 let destination = self.destination(*lane);
-                warn!(destination, again_in_seconds = again_in.as_secs(), "a delivery waits for the state store");
+                counter!("syncline_key_reuses_total", "destination" => destination.to_owned()).increment(1);
+                warn!(
+                    destination,
+                    event_id = event.id(),
+                    idempotency_key = event.idempotency_key(),
+                    "an event has the idempotency key of one that was delivered, and says something else; it is \
+                     skipped as a duplicate: its producer should give each change a key of its own"
+                );
             }
             Fact::LanePaused { lane, why, reason, duration } => {
                 self.pause_gauge(*lane, *why).set(1.0);

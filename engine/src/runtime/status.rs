@@ -14,7 +14,7 @@ use crate::source::SourceHealth;
 /// How the engine is. Cheap to take; a copy, not a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EngineStatus {
-    /// Whether it is consuming: assigned, and the dead letter queue works.
+    /// Whether it is consuming: assigned, and the dead letter queue and the state store work.
     pub ready: bool,
     /// Whether it has been told to stop.
     pub stopping: bool,
@@ -24,6 +24,8 @@ pub struct EngineStatus {
     pub source_problem: Option<String>,
     /// What is wrong with the dead letter queue.
     pub dead_letter_problem: Option<String>,
+    /// What is wrong with the state store.
+    pub state_store_problem: Option<String>,
     /// Partitions that are ours, such as `topic[3]`.
     pub partitions: Vec<String>,
     /// The destinations.
@@ -59,6 +61,7 @@ struct Inner {
     source: Option<SourceHealth>,
     /// `None` before the first check.
     letters: Option<Option<String>>,
+    store: Option<String>,
     partitions: BTreeSet<TopicPartition>,
     destinations: Vec<DestinationStatus>,
     in_flight: (usize, usize),
@@ -81,7 +84,7 @@ impl Board {
         let inner = self.lock();
         let source_ready = inner.source == Some(SourceHealth::Ready);
         EngineStatus {
-            ready: source_ready && inner.letters == Some(None) && !inner.stopping,
+            ready: source_ready && inner.letters == Some(None) && inner.store.is_none() && !inner.stopping,
             stopping: inner.stopping,
             source_ready,
             source_problem: match &inner.source {
@@ -93,6 +96,7 @@ impl Board {
                 Some(problem) => problem.clone(),
                 None => Some("not checked yet".to_owned()),
             },
+            state_store_problem: inner.store.clone(),
             partitions: inner.partitions.iter().map(ToString::to_string).collect(),
             destinations: inner.destinations.clone(),
             in_flight_events: inner.in_flight.0,
@@ -124,6 +128,10 @@ impl Board {
             }
             inner.letters = Some(problem);
         }
+    }
+
+    pub(super) fn store(&self, problem: Option<String>) {
+        self.lock().store = problem;
     }
 
     pub(super) fn assigned(&self, partitions: &[TopicPartition]) {

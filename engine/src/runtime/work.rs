@@ -16,7 +16,8 @@ use tracing::{error, warn};
 use super::Drivers;
 use crate::auth::Credentials;
 use crate::core::{DeadLetter, Input, SendRequest};
-use crate::state::{ClaimRequest, Completion, Release, StoreError};
+use crate::record::TopicPartition;
+use crate::state::{ClaimRequest, Completion, Release, StoreError, Token};
 use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
 
 /// What sending to a destination needs.
@@ -31,9 +32,11 @@ pub(crate) struct LaneRuntime {
 
 type Answers = UnboundedSender<Input>;
 
-/// What doesn't answer within this time counts as not answering: a store, a secret. A dead letter
-/// may take twice as long, as a broker may be in the middle of an election.
+/// A secret that isn't read within this time counts as unreadable. A dead letter may take twice as
+/// long, as a broker may be in the middle of an election.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A store that doesn't answer within this time is down.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn send(drivers: &Drivers, lane: Arc<LaneRuntime>, send: SendRequest, answers: &Answers) {
     let (drivers, answers) = (drivers.clone(), answers.clone());
@@ -128,21 +131,10 @@ pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answ
 pub(super) fn claim(drivers: &Drivers, claims: Vec<ClaimRequest>, answers: &Answers, inputs: &mut VecDeque<Input>) {
     let store = Arc::clone(&drivers.store);
     let work = async move {
-        let result = AssertUnwindSafe(in_time(store.claim(&claims))).catch_unwind().await;
-        let mut answered = match flatten(result) {
-            Some(answered) if answered.len() == claims.len() => answered.into_iter().map(Some).collect(),
-            Some(answered) => {
-                error!(
-                    asked = claims.len(),
-                    answered = answered.len(),
-                    "the state store gave a wrong number of answers"
-                );
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
+        let mut answered = all_answered(ask(store.claim(&claims)).await, claims.len());
         answered.resize(claims.len(), None);
-        claims.into_iter().zip(answered).map(|(claim, answer)| Input::Claimed(claim.delivery, answer)).collect()
+        let told = |(claim, answer): (ClaimRequest, _)| Input::Claimed(claim.delivery, claim.token, answer);
+        claims.into_iter().zip(answered).map(told).collect()
     };
     at_once_or_spawned(work, answers, inputs);
 }
@@ -155,36 +147,58 @@ pub(super) fn complete(
 ) {
     let store = Arc::clone(&drivers.store);
     let work = async move {
-        let stored = flatten(AssertUnwindSafe(in_time(store.complete(&completions))).catch_unwind().await).is_some();
-        completions.into_iter().map(|completion| Input::Completed(completion.delivery, stored)).collect()
+        let mut answered = all_answered(ask(store.complete(&completions)).await, completions.len());
+        answered.resize(completions.len(), None);
+        let told = |(completion, answer): (Completion, _)| Input::Completed(completion.delivery, answer);
+        completions.into_iter().zip(answered).map(told).collect()
     };
     at_once_or_spawned(work, answers, inputs);
 }
 
 pub(super) fn release(drivers: &Drivers, releases: Vec<Release>) {
     let store = Arc::clone(&drivers.store);
-    let work = async move {
-        flatten(AssertUnwindSafe(in_time(store.release(&releases))).catch_unwind().await);
-    };
-    if let Some(rest) = poll_once(Box::pin(work)).err() {
-        tokio::spawn(rest);
-    }
+    at_once_or_aside(async move { ask(store.release(&releases)).await });
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let waited = tokio::time::timeout(PATIENCE, answer).await;
-    waited.unwrap_or_else(|_| Err(StoreError(format!("no answer in {} s", PATIENCE.as_secs()))))
+pub(super) fn forget(drivers: &Drivers, gone: Vec<(TopicPartition, Token)>) {
+    let store = Arc::clone(&drivers.store);
+    at_once_or_aside(async move { ask(store.forget(&gone)).await });
 }
 
-fn flatten<T>(result: Result<Result<T, StoreError>, Box<dyn std::any::Any + Send>>) -> Option<T> {
-    let message = match result {
-        Ok(Ok(value)) => return Some(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the state store panicked".to_owned(),
+pub(super) fn token(drivers: &Drivers, request: u64, answers: &Answers, inputs: &mut VecDeque<Input>) {
+    let store = Arc::clone(&drivers.store);
+    let work = async move { vec![Input::Token(request, ask(store.token()).await)] };
+    at_once_or_spawned(work, answers, inputs);
+}
+
+/// Asks the store. `None` where it doesn't answer, whatever the reason is.
+async fn ask<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    let in_time = tokio::time::timeout(STORE_PATIENCE, AssertUnwindSafe(answer).catch_unwind());
+    let message = match in_time.await {
+        Ok(Ok(Ok(value))) => return Some(value),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => "the state store panicked".to_owned(),
+        Err(_) => format!("the state store has not answered for {} s", STORE_PATIENCE.as_secs()),
     };
     counter!("syncline_state_store_failures_total").increment(1);
-    warn!(error = message, "the state store did not answer; deliveries wait for it");
+    warn!(error = message, "the state store was asked in vain");
     None
+}
+
+/// One answer for each question, or none at all.
+fn all_answered<T>(answers: Option<Vec<T>>, asked: usize) -> Vec<Option<T>> {
+    let answers = answers.unwrap_or_default();
+    if !(answers.is_empty() || answers.len() == asked) {
+        error!(asked, answered = answers.len(), "the state store gave a wrong number of answers");
+        return Vec::new();
+    }
+    answers.into_iter().map(Some).collect()
+}
+
+fn at_once_or_aside(work: impl Future<Output = Option<()>> + Send + 'static) {
+    if let Err(rest) = poll_once(Box::pin(work)) {
+        tokio::spawn(rest);
+    }
 }
 
 /// A store in memory answers at once, and then no task is needed.

@@ -12,7 +12,7 @@ use super::member::MAX_RETRIES;
 use super::oracle::Checked;
 use super::world::{Happening, World};
 use crate::core::{CallId, DeadLetter, FailureKind, Input};
-use crate::state::{ClaimRequest, Completion, Release, StateStore};
+use crate::state::{ClaimRequest, Completed, Completion, Ending, Release, StateStore};
 use crate::transport::{FaultKind, Sent, TransportFault};
 
 type Arrival = (CallId, usize, Request, BTreeMap<i32, u64>);
@@ -125,6 +125,7 @@ impl World {
     pub(super) fn ask_store(
         &mut self,
         id: Incarnation,
+        tokens: Vec<u64>,
         claims: Vec<ClaimRequest>,
         completions: Vec<Completion>,
         releases: Vec<Release>,
@@ -135,18 +136,29 @@ impl World {
             store.release(&releases).now_or_never().unwrap().unwrap();
         }
         let answers = if refused { None } else { Some(store.claim(&claims).now_or_never().unwrap().unwrap()) };
-        if !refused && !completions.is_empty() {
-            store.complete(&completions).now_or_never().unwrap().unwrap();
-        }
-        if refused && !(claims.is_empty() && completions.is_empty()) {
+        let stored = if refused { None } else { Some(store.complete(&completions).now_or_never().unwrap().unwrap()) };
+        let tokens: Vec<_> = tokens
+            .into_iter()
+            .map(|request| (request, (!refused).then(|| store.token().now_or_never().unwrap().unwrap())))
+            .collect();
+        if refused && !(claims.is_empty() && completions.is_empty() && tokens.is_empty()) {
             self.summary.store_failures += 1;
+        }
+        for (request, token) in tokens {
+            self.soon(30, Happening::Tell(id, Input::Token(request, token)));
         }
         for (index, claim) in claims.into_iter().enumerate() {
             let answer = answers.as_ref().map(|answers| answers[index].clone());
-            self.soon(30, Happening::Tell(id, Input::Claimed(claim.delivery, answer)));
+            self.soon(30, Happening::Tell(id, Input::Claimed(claim.delivery, claim.token, answer)));
         }
-        for completion in completions {
-            self.soon(400, Happening::Tell(id, Input::Completed(completion.delivery, !refused)));
+        for (index, completion) in completions.into_iter().enumerate() {
+            let applied = matches!(completion.ending, Ending::Applied { .. });
+            if applied && stored.as_ref().is_some_and(|stored| stored[index] == Completed::Stored) {
+                let lane = completion.destination.trim_start_matches("lane-").parse().unwrap();
+                self.oracle.applied(&self.log, lane, &completion.event);
+            }
+            let answer = stored.as_ref().map(|stored| stored[index]);
+            self.soon(400, Happening::Tell(id, Input::Completed(completion.delivery, answer)));
         }
     }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use super::crm::Connector;
 use super::log::Incarnation;
 use crate::core::{
-    CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnOutage, RetrySchedule,
+    CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnOutage, OnStoreOutage, RetrySchedule,
 };
-use crate::state::{MemoryOptions, MemoryStore};
+use crate::state::{DEFAULT_LEASE, MemoryStore};
 
 pub(super) const MAX_RETRIES: u32 = 3;
 
@@ -17,7 +17,7 @@ pub(super) const MAX_RETRIES: u32 = 3;
 pub(super) struct Member {
     pub(super) id: Incarnation,
     pub(super) core: Core,
-    pub(super) store: MemoryStore,
+    pub(super) store: Arc<MemoryStore>,
     /// Partitions that it may send for: its assignment, and the next offset to fetch.
     pub(super) held: BTreeMap<i32, Held>,
     pub(super) paused: BTreeSet<i32>,
@@ -40,7 +40,13 @@ pub(super) struct Held {
 }
 
 impl Member {
-    pub(super) fn new(id: Incarnation, lanes: &[(bool, usize)], later_events: LaterEvents, now: Duration) -> Self {
+    pub(super) fn new(
+        id: Incarnation,
+        lanes: &[(bool, usize)],
+        later_events: LaterEvents,
+        store: Arc<MemoryStore>,
+        now: Duration,
+    ) -> Self {
         let configs = lanes.iter().enumerate().map(|(index, (look_up, batch))| LaneConfig {
             destination: format!("lane-{index}").into(),
             connector_kind: "simulated".into(),
@@ -56,11 +62,14 @@ impl Member {
             limits,
             later_events,
             on_outage: OnOutage::Pause,
+            on_store_outage: OnStoreOutage::Hold,
+            versions: BTreeMap::new(),
+            lease: DEFAULT_LEASE,
         };
         Self {
             id,
             core: Core::new(config, id, moment(now)).unwrap(),
-            store: MemoryStore::new(MemoryOptions::default()),
+            store,
             held: BTreeMap::new(),
             paused: BTreeSet::new(),
             stored: BTreeMap::new(),

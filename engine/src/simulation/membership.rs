@@ -13,7 +13,8 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 impl World {
     pub(super) fn start(&mut self) {
         self.incarnations += 1;
-        let mut member = Member::new(self.incarnations, &self.lanes, self.oracle.later_events, self.now);
+        let store = self.shared_store.clone().unwrap_or_default();
+        let mut member = Member::new(self.incarnations, &self.lanes, self.oracle.later_events, store, self.now);
         member.core.plant(self.bug);
         self.group.members.insert(member.id);
         self.schedule(MILLI, Happening::Fetch(member.id));

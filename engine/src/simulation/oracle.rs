@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use syncline_sdk::Event;
+
 use super::crm::{At, Crm, Effect};
 use super::log::{Incarnation, Kind, Log};
 use crate::core::LaterEvents;
-use crate::record::TopicPartition;
 
 /// A broken predicate, with what broke it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(super) fn broken(predicate: &'static str, what: String) -> Checked {
 /// What the predicates have to remember.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
+    /// Whether all members share one store.
+    pub(super) shared: bool,
     /// Which lanes look up before they create.
     pub(super) looks_up: Vec<bool>,
     /// Creates of lanes that don't look up.
@@ -34,13 +37,13 @@ pub(super) struct Oracle {
     pub(super) letters: BTreeSet<(At, Option<usize>)>,
     /// Where an entity stands, for each assignment of its partition.
     pub(super) last: BTreeMap<(usize, String, Incarnation, u64), i64>,
-    /// Keys and versions of which an incarnation has said that they have taken effect.
+    /// Keys and versions of which a store has been told that they have taken effect.
     pub(super) done: BTreeSet<(usize, String, Incarnation)>,
     pub(super) versions: BTreeMap<(usize, String, Incarnation), u64>,
     /// Failed attempts that count.
     pub(super) failures: BTreeMap<(Incarnation, usize, At), u32>,
     pub(super) later_events: LaterEvents,
-    /// The last dead letter of an entity, as far as an incarnation knows.
+    /// The last dead letter of an entity, as far as a store knows.
     pub(super) dead: BTreeMap<(usize, String, Incarnation), i64>,
     /// When a throttled lane may be used again.
     pub(super) blocked: BTreeMap<(Incarnation, usize), Duration>,
@@ -52,6 +55,11 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
+    /// Whose memory an incarnation has: its own, or everybody's.
+    fn memory_of(&self, by: Incarnation) -> Incarnation {
+        if self.shared { 0 } else { by }
+    }
+
     /// D1, D2, D3: what is committed has taken effect, was skipped for a reason, or has its letter.
     pub(super) fn committed(&self, log: &Log, crm: &Crm, partition: i32, from: i64, to: i64) -> Checked {
         if to > log.end(partition) {
@@ -98,17 +106,20 @@ impl Oracle {
         if !self.looks_up[lane] && !self.created.insert((lane, effect.at, by, effect.assignment)) {
             return broken("D7", format!("{:?} was created again in lane {lane}, which can't look up", effect.at));
         }
-        if self.done.contains(&(lane, spec.key.clone(), by)) {
+        let memory = self.memory_of(by);
+        let overlap = self.shared && self.overlap;
+        if self.done.contains(&(lane, spec.key.clone(), memory)) && !overlap {
             return broken("D5", format!("key {} took effect again in lane {lane}", spec.key));
         }
-        let dead = self.dead.get(&(lane, spec.entity.clone(), by));
+        let dead = self.dead.get(&(lane, spec.entity.clone(), memory));
         if self.later_events == LaterEvents::Park
+            && !overlap
             && dead.is_some_and(|dead| *dead < effect.at.1 && log.spec((effect.at.0, *dead)).key != spec.key)
         {
             return broken("parking", format!("{:?} took effect before the dead letter of offset {dead:?}", effect.at));
         }
-        match self.versions.get(&(lane, spec.entity.clone(), by)) {
-            Some(applied) if *applied > spec.version => {
+        match self.versions.get(&(lane, spec.entity.clone(), memory)) {
+            Some(applied) if *applied > spec.version && !overlap => {
                 broken("D6", format!("{:?} of version {} took effect after version {applied}", effect.at, spec.version))
             }
             _ => Ok(()),
@@ -123,8 +134,19 @@ impl Oracle {
                 format!("{at:?} counts as dead-lettered in lane {lane}, and the broker has no letter"),
             );
         }
-        self.dead.insert((lane, log.spec(at).entity.clone(), by), at.1);
+        self.dead.insert((lane, log.spec(at).entity.clone(), self.memory_of(by)), at.1);
         Ok(())
+    }
+
+    /// A shared store knows that an event has taken effect, though whoever told it may not hear so:
+    /// then the event holds nothing back any more.
+    pub(super) fn applied(&mut self, log: &Log, lane: usize, event: &Event) {
+        let dead = (lane, event.entity().id.clone().unwrap_or_default(), 0);
+        let key = |partition: i32, offset: i64| &log.spec((partition, offset)).key;
+        let partition = dead.1.split_once('-').and_then(|(partition, _)| partition.parse().ok()).unwrap_or_default();
+        if self.dead.get(&dead).is_some_and(|offset| key(partition, *offset) == event.idempotency_key()) {
+            self.dead.remove(&dead);
+        }
     }
 
     /// An incarnation says that an event has taken effect.
@@ -146,13 +168,14 @@ impl Oracle {
             // Its partition has gone since, and with it the memory of it.
             return Ok(());
         }
-        self.done.insert((lane, spec.key.clone(), by));
+        let memory = self.memory_of(by);
+        self.done.insert((lane, spec.key.clone(), memory));
         // What has taken effect after all holds nothing back.
-        let dead = (lane, spec.entity.clone(), by);
+        let dead = (lane, spec.entity.clone(), memory);
         if self.dead.get(&dead).is_some_and(|offset| log.spec((at.0, *offset)).key == spec.key) {
             self.dead.remove(&dead);
         }
-        let version = self.versions.entry((lane, spec.entity.clone(), by)).or_default();
+        let version = self.versions.entry((lane, spec.entity.clone(), memory)).or_default();
         *version = spec.version.max(*version);
         Ok(())
     }
@@ -197,8 +220,9 @@ impl Oracle {
     }
 
     /// A store of a member alone remembers a partition's records as long as it has the partition.
-    pub(super) fn gone(&mut self, by: Incarnation, partitions: &[TopicPartition]) {
-        let of = |entity: &str| partitions.iter().any(|gone| entity.starts_with(&format!("{}-", gone.partition)));
+    pub(super) fn gone(&mut self, by: Incarnation, partitions: impl Iterator<Item = i32>) {
+        let partitions: Vec<_> = partitions.map(|partition| format!("{partition}-")).collect();
+        let of = |entity: &str| partitions.iter().any(|gone| entity.starts_with(gone));
         self.done.retain(|(_, key, incarnation)| *incarnation != by || !of(key));
         self.versions.retain(|(_, entity, incarnation), _| *incarnation != by || !of(entity));
         self.dead.retain(|(_, entity, incarnation), _| *incarnation != by || !of(entity));

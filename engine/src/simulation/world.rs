@@ -2,7 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use super::crm::{Crm, Effect, Request};
 use super::faults::Faults;
@@ -11,7 +14,7 @@ use super::member::{FETCH, LIMIT, Member, moment};
 use super::oracle::{Checked, Oracle, Violation, broken};
 use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, LaterEvents, Outcome, PauseReason, SendRequest};
 use crate::record::{Record, TopicPartition};
-use crate::state::StateStore;
+use crate::state::{MemoryStore, StateStore, Token};
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -81,6 +84,8 @@ pub(super) struct World {
     /// Shifts the targets, so that a rebalance moves something.
     pub(super) shuffle: u64,
     pub(super) lanes: Vec<(bool, usize)>,
+    /// The store of all members, where they share one.
+    pub(super) shared_store: Option<Arc<MemoryStore>>,
     fetched: BTreeMap<i32, i64>,
     to_produce: u64,
     pub(super) outage_until: Duration,
@@ -102,6 +107,7 @@ impl World {
         let lane = |random: &mut fastrand::Rng| (random.u8(..3) > 0, if random.bool() { 1 } else { 3 });
         let later_events = if random.bool() { LaterEvents::Park } else { LaterEvents::Continue };
         let lanes: Vec<_> = (0..random.usize(1..3)).map(|_| lane(&mut random)).collect();
+        let shared_store: Option<Arc<MemoryStore>> = random.bool().then(Arc::default);
         let mut world = Self {
             now: Duration::ZERO,
             heap: BinaryHeap::new(),
@@ -111,6 +117,7 @@ impl World {
             crm: Crm::default(),
             oracle: Oracle {
                 later_events,
+                shared: shared_store.is_some(),
                 looks_up: lanes.iter().map(|(look_up, _)| *look_up).collect(),
                 ..Oracle::default()
             },
@@ -119,6 +126,7 @@ impl World {
             assignments: 0,
             shuffle: 0,
             lanes,
+            shared_store,
             fetched: BTreeMap::new(),
             to_produce: random.u64(20..90),
             outage_until: Duration::ZERO,
@@ -294,7 +302,7 @@ impl World {
         for send in effects.sends {
             self.send(id, &send)?;
         }
-        self.ask_store(id, effects.claims, effects.completions, effects.releases);
+        self.ask_store(id, effects.tokens, effects.claims, effects.completions, effects.releases);
         for letter in effects.letters {
             let partition = letter.record.partition.partition;
             if !self.members[&id].held.contains_key(&partition) {
@@ -302,12 +310,21 @@ impl World {
             }
             self.soon(50, Happening::Letter(id, Box::new(letter)));
         }
-        member_store_forgets(self.members.get(&id), &effects.gone);
-        self.oracle.gone(id, &effects.gone);
+        self.forget(id, &effects.gone);
         for partition in effects.released {
             self.release(id, partition.partition)?;
         }
         Ok(())
+    }
+
+    /// A store of one member forgets what another may change.
+    fn forget(&mut self, id: Incarnation, gone: &[(TopicPartition, Token)]) {
+        if self.shared_store.is_none()
+            && let Some(member) = self.members.get(&id)
+        {
+            member.store.forget(gone).now_or_never().unwrap().unwrap();
+            self.oracle.gone(id, gone.iter().map(|(partition, _)| partition.partition));
+        }
     }
 
     /// D11: only partitions that the member holds may be written for.
@@ -363,13 +380,10 @@ impl World {
                 Fact::Finished { outcome, lane: Some(lane), event: Some(event) } => {
                     let (partition, offset) = event.id().split_once('-').unwrap();
                     let at = (partition.parse().unwrap(), offset.parse().unwrap());
+                    let held = self.members.get(&id).and_then(|member| member.held.get(&at.0));
+                    let held = held.map(|held| held.assignment);
                     match outcome {
                         Outcome::Delivered | Outcome::Unchanged => {
-                            let held = self
-                                .members
-                                .get(&id)
-                                .and_then(|member| member.held.get(&at.0))
-                                .map(|held| held.assignment);
                             self.oracle.delivered(&self.log, &self.crm, id, *lane, at, held)?;
                         }
                         Outcome::Duplicate => self.summary.duplicates += 1,
@@ -390,12 +404,6 @@ impl World {
         self.oracle.effect(&self.log, &effect)?;
         self.crm.apply(effect, &spec.entity, spec.version, create);
         Ok(())
-    }
-}
-
-fn member_store_forgets(member: Option<&Member>, partitions: &[TopicPartition]) {
-    if let Some(member) = member {
-        member.store.partitions_gone(partitions);
     }
 }
 

@@ -2,17 +2,18 @@
 //! don't matter. Bounded by number and by age.
 
 use std::collections::VecDeque;
-use std::hash::Hasher;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rustc_hash::FxHashMap;
-use siphasher::sip128::{Hasher128, SipHasher13};
 use syncline_sdk::{Event, Operation};
 
-use super::{Claim, ClaimRequest, Completion, DEFAULT_TTL, Memory, Parking, Release, StateStore, StoreError};
-use crate::core::DeliveryId;
+use super::rules::{Asking, Holder, KeyState};
+use super::{
+    Claim, ClaimRequest, Completed, Completion, DEFAULT_LEASE, DEFAULT_TTL, Ending, KeyDigest, Memory, Release,
+    StateStore, StoreError, Token,
+};
 use crate::record::TopicPartition;
 
 /// Limits of a [`MemoryStore`].
@@ -20,6 +21,8 @@ use crate::record::TopicPartition;
 pub struct MemoryOptions {
     /// How long a key is remembered.
     pub ttl: Duration,
+    /// How long a claim holds against deliveries of other partitions.
+    pub lease: Duration,
     /// Keys that are remembered at the most; the oldest are forgotten first. As many entities are
     /// remembered.
     pub max_entries: usize,
@@ -27,25 +30,49 @@ pub struct MemoryOptions {
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { ttl: DEFAULT_TTL, max_entries: 1_000_000 }
+        Self { ttl: DEFAULT_TTL, lease: DEFAULT_LEASE, max_entries: 1_000_000 }
     }
 }
 
-/// A [`StateStore`] in memory.
+/// A [`StateStore`] in memory, of one member alone.
 #[derive(Debug)]
 pub struct MemoryStore {
     options: MemoryOptions,
+    start: Instant,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    keys: FxHashMap<Key, (Home, KeyState)>,
-    done: VecDeque<(Instant, Key)>,
-    entities: FxHashMap<Key, Entity>,
+    tokens: u64,
+    keys: FxHashMap<KeyDigest, Key>,
+    /// Keys that nobody holds, in the order in which they are forgotten, with the time of their last
+    /// change; entries with another time are skipped.
+    idle: VecDeque<(u64, KeyDigest)>,
+    entities: FxHashMap<KeyDigest, Entity>,
     /// Entities in the order of their last change; entries that are no longer the last are skipped.
-    changed: VecDeque<(u64, Key)>,
+    changed: VecDeque<(u64, KeyDigest)>,
     changes: u64,
+    /// The partitions, by their index in [`Home`].
+    partitions: Vec<Partition>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    name: TopicPartition,
+    /// Up to which token everything is forgotten.
+    forgotten: Option<Token>,
+}
+
+/// Which assignment told it.
+type Home = (u32, Token);
+
+#[derive(Debug)]
+struct Key {
+    home: Home,
+    /// Of the last change, in milliseconds.
+    since: u64,
+    state: KeyState<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -55,52 +82,25 @@ struct Entity {
     memory: Memory,
     /// The events of it that lie in the dead letter queue and hold later ones back: a set, so that
     /// what is told twice counts once.
-    parked: Vec<Key>,
+    parked: Vec<KeyDigest>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyState {
-    Claimed(DeliveryId),
-    Done,
-}
-
-/// What is known of a key or an entity ends with the assignment of its partition.
-type Home = TopicPartition;
-
-/// A destination with an idempotency key, or with an entity, as a 128-bit digest: a key costs the
-/// same however long it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(u128);
-
-impl Key {
-    fn of_event(destination: &str, event: &Event) -> Self {
-        Self::of(&["key", destination, event.idempotency_key()])
-    }
-
-    fn of_entity(destination: &str, event: &Event) -> Option<Self> {
-        let entity = event.entity();
-        Some(Self::of(&["entity", destination, &entity.kind, entity.id.as_deref()?]))
-    }
-
-    fn of(parts: &[&str]) -> Self {
-        let mut hasher = SipHasher13::new();
-        for part in parts {
-            hasher.write_usize(part.len());
-            hasher.write(part.as_bytes());
-        }
-        Self(hasher.finish128().as_u128())
-    }
+/// An entity in a destination.
+fn entity_digest(destination: &str, event: &Event) -> Option<KeyDigest> {
+    let entity = event.entity();
+    Some(KeyDigest::of(&[destination, &entity.kind, entity.id.as_deref()?]))
 }
 
 impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(options: MemoryOptions) -> Self {
-        Self { options, inner: Mutex::new(Inner::default()) }
+        Self { options, start: Instant::now(), inner: Mutex::new(Inner::default()) }
     }
 
-    fn with<T>(&self, run: impl FnOnce(&mut Inner) -> T) -> T {
-        run(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, run: impl FnOnce(&mut Inner, u64) -> T) -> T {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        run(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 }
 
@@ -110,14 +110,21 @@ impl Default for MemoryStore {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Inner {
-    fn forget_old(&mut self, options: &MemoryOptions, now: Instant) {
-        while let Some((since, key)) = self.done.front().copied() {
-            if now.duration_since(since) < options.ttl && self.done.len() <= options.max_entries {
+    fn forget_old(&mut self, options: &MemoryOptions, now: u64) {
+        while let Some((since, key)) = self.idle.front().copied() {
+            if now.saturating_sub(since) < millis(options.ttl) && self.idle.len() <= options.max_entries {
                 break;
             }
-            self.done.pop_front();
-            self.keys.remove(&key);
+            self.idle.pop_front();
+            let is_idle = |known: &Key| known.since == since && !matches!(known.state, KeyState::Claimed { .. });
+            if self.keys.get(&key).is_some_and(is_idle) {
+                self.keys.remove(&key);
+            }
         }
         // Entities that change often leave stale entries behind; they count until they are passed.
         while self.entities.len() > options.max_entries || self.changed.len() > options.max_entries.saturating_mul(2) {
@@ -128,248 +135,201 @@ impl Inner {
         }
     }
 
-    fn claim(&mut self, request: &ClaimRequest) -> Claim {
-        let key = Key::of_event(&request.destination, &request.event);
-        match self.keys.get(&key) {
-            Some((_, KeyState::Done)) => return Claim::Duplicate,
-            Some((_, KeyState::Claimed(owner))) if *owner != request.delivery => return Claim::Held,
-            _ => {}
+    fn partition(&mut self, name: &TopicPartition) -> u32 {
+        let index = self.partitions.iter().position(|known| known.name == *name).unwrap_or_else(|| {
+            self.partitions.push(Partition { name: name.clone(), forgotten: None });
+            self.partitions.len() - 1
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    /// Whether what that assignment tells is no news any more.
+    fn is_forgotten(&self, home: Home) -> bool {
+        let partition = usize::try_from(home.0).ok().and_then(|index| self.partitions.get(index));
+        partition.is_some_and(|partition| partition.forgotten >= Some(home.1))
+    }
+
+    fn claim(&mut self, request: &ClaimRequest, lease: Duration, now: u64) -> Claim {
+        let partition = self.partition(&request.partition);
+        let home = (partition, request.token);
+        if self.is_forgotten(home) {
+            return Claim::Fenced;
         }
-        self.keys.insert(key, (request.partition.clone(), KeyState::Claimed(request.delivery)));
-        let entity = Key::of_entity(&request.destination, &request.event);
+        let key = KeyDigest::new(&request.destination, request.event.idempotency_key());
+        let holder = Holder { token: request.token, delivery: request.delivery };
+        let asking = Asking { holder, partition, now, until: now.saturating_add(millis(lease)) };
+        let (claim, state) = KeyState::claim(self.keys.get(&key).map(|known| &known.state), asking);
+        if let Some(state) = state {
+            self.keys.insert(key, Key { home, since: now, state });
+        }
+        let Claim::Granted(Memory { in_doubt, .. }) = claim else { return claim };
+        let entity = entity_digest(&request.destination, &request.event);
         let known = entity.and_then(|entity| self.entities.get(&entity)).map(|entity| {
             // An event that comes again isn't held back by its own letter.
             let parked = entity.parked.iter().filter(|parked| **parked != key).count();
-            Memory { parked: u32::try_from(parked).unwrap_or(u32::MAX), ..entity.memory.clone() }
+            Memory { parked: u32::try_from(parked).unwrap_or(u32::MAX), in_doubt, ..entity.memory.clone() }
         });
-        Claim::Granted(known.unwrap_or_default())
+        Claim::Granted(known.unwrap_or(Memory { in_doubt, ..Memory::default() }))
     }
 
-    fn complete(&mut self, completion: &Completion, now: Instant) {
-        let key = Key::of_event(&completion.destination, &completion.event);
-        // Without a claim its partition is gone, and so is what was known of it.
-        let Some((home, state)) = self.keys.get_mut(&key) else { return };
-        let home = home.clone();
-        if std::mem::replace(state, KeyState::Done) != KeyState::Done {
-            self.done.push_back((now, key));
+    fn complete(&mut self, completion: &Completion, now: u64) -> Completed {
+        let home = (self.partition(&completion.partition), completion.token);
+        let key = KeyDigest::new(&completion.destination, completion.event.idempotency_key());
+        let holder = Holder { token: completion.token, delivery: completion.delivery };
+        let known = self.keys.get(&key).map(|known| &known.state);
+        if self.is_forgotten(home) || KeyState::fences(known, holder, &completion.ending) {
+            return Completed::Fenced;
         }
-        let Some(entity) = Key::of_entity(&completion.destination, &completion.event) else { return };
-        let entity = self.change(entity);
-        entity.home = Some(home);
-        entity.park(key, Parking::Leave);
-        let memory = &mut entity.memory;
-        let deleted = completion.event.operation() == Operation::Delete;
-        memory.remote_id = if deleted { None } else { completion.remote_id.clone() };
-        if let Some(version) = &completion.event.entity().version {
-            memory.version = Some(version.clone());
+        match (&completion.ending, matches!(known, Some(KeyState::Done { .. }))) {
+            (Ending::Applied { .. } | Ending::Parked { .. }, true) => return Completed::Stored,
+            (Ending::Applied { fingerprint, .. }, false) => {
+                self.settle(key, home, now, KeyState::Done { fingerprint: *fingerprint });
+            }
+            (Ending::Parked { in_doubt: true }, false) => self.settle(key, home, now, KeyState::InDoubt),
+            (Ending::Parked { in_doubt: false } | Ending::Unparked, false) => {
+                self.keys.remove(&key);
+            }
+            (Ending::Unparked, true) => {}
         }
+        if let Some(entity) = entity_digest(&completion.destination, &completion.event) {
+            self.change(entity, home).end(key, completion);
+        }
+        Completed::Stored
     }
 
-    fn release(&mut self, release: &Release) {
-        let key = Key::of_event(&release.destination, &release.event);
-        let home = self.keys.get(&key).map(|(home, _)| home.clone());
-        if matches!(self.keys.get(&key), Some((_, KeyState::Claimed(owner))) if *owner == release.delivery) {
-            self.keys.remove(&key);
-        }
-        if release.parking != Parking::Keep
-            && let Some(entity) = Key::of_entity(&release.destination, &release.event)
-        {
-            let entity = self.change(entity);
-            entity.home = home.or(entity.home.take());
-            entity.park(key, release.parking);
+    /// Nobody holds the key any more.
+    fn settle(&mut self, key: KeyDigest, home: Home, now: u64, state: KeyState<u32>) {
+        self.keys.insert(key, Key { home, since: now, state });
+        self.idle.push_back((now, key));
+    }
+
+    fn release(&mut self, release: &Release, now: u64) {
+        let key = KeyDigest::new(&release.destination, release.event.idempotency_key());
+        let holder = Holder { token: release.token, delivery: release.delivery };
+        let Some(known) = self.keys.get(&key) else { return };
+        if KeyState::is_held_by(Some(&known.state), holder) {
+            let home = known.home;
+            if release.in_doubt {
+                self.settle(key, home, now, KeyState::InDoubt);
+            } else {
+                self.keys.remove(&key);
+            }
         }
     }
 
     /// What is known of an entity, to be changed now.
-    fn change(&mut self, entity: Key) -> &mut Entity {
+    fn change(&mut self, entity: KeyDigest, home: Home) -> &mut Entity {
         self.changes += 1;
         self.changed.push_back((self.changes, entity));
         let known = self.entities.entry(entity).or_default();
         known.last_change = self.changes;
+        known.home = Some(home);
         known
+    }
+
+    fn forget(&mut self, name: &TopicPartition, token: Token) {
+        let partition = self.partition(name);
+        if let Some(known) = usize::try_from(partition).ok().and_then(|index| self.partitions.get_mut(index)) {
+            known.forgotten = known.forgotten.max(Some(token));
+        }
+        let gone = |home: Home| home.0 == partition && home.1 <= token;
+        self.keys.retain(|_, key| !gone(key.home));
+        self.entities.retain(|_, entity| !entity.home.is_some_and(gone));
     }
 }
 
 impl Entity {
-    fn park(&mut self, key: Key, parking: Parking) {
-        match parking {
-            Parking::Keep => {}
-            Parking::Enter if self.parked.contains(&key) => {}
-            Parking::Enter => self.parked.push(key),
-            Parking::Leave => self.parked.retain(|parked| *parked != key),
+    fn end(&mut self, key: KeyDigest, completion: &Completion) {
+        match &completion.ending {
+            Ending::Applied { remote_id, fingerprint } => {
+                self.parked.retain(|parked| *parked != key);
+                let deleted = completion.event.operation() == Operation::Delete;
+                self.memory.remote_id = if deleted { None } else { remote_id.clone() };
+                self.memory.fingerprint = Some(*fingerprint);
+                if let Some(version) = &completion.event.entity().version {
+                    self.memory.version = Some(version.clone());
+                }
+            }
+            Ending::Parked { .. } if self.parked.contains(&key) => {}
+            Ending::Parked { .. } => self.parked.push(key),
+            Ending::Unparked => self.parked.retain(|parked| *parked != key),
         }
     }
 }
 
 #[async_trait]
 impl StateStore for MemoryStore {
-    async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, StoreError> {
-        let now = Instant::now();
-        Ok(self.with(|inner| {
-            inner.forget_old(&self.options, now);
-            requests.iter().map(|request| inner.claim(request)).collect()
+    async fn token(&self) -> Result<Token, StoreError> {
+        Ok(self.with(|inner, _| {
+            inner.tokens += 1;
+            Token(inner.tokens)
         }))
     }
 
-    async fn complete(&self, completions: &[Completion]) -> Result<(), StoreError> {
-        let now = Instant::now();
-        self.with(|inner| completions.iter().for_each(|completion| inner.complete(completion, now)));
-        Ok(())
+    async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, StoreError> {
+        Ok(self.with(|inner, now| {
+            inner.forget_old(&self.options, now);
+            requests.iter().map(|request| inner.claim(request, self.options.lease, now)).collect()
+        }))
+    }
+
+    async fn complete(&self, completions: &[Completion]) -> Result<Vec<Completed>, StoreError> {
+        Ok(self.with(|inner, now| completions.iter().map(|completion| inner.complete(completion, now)).collect()))
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        self.with(|inner| releases.iter().for_each(|release| inner.release(release)));
+        self.with(|inner, now| releases.iter().for_each(|release| inner.release(release, now)));
         Ok(())
     }
 
-    fn partitions_gone(&self, partitions: &[TopicPartition]) {
-        self.with(|inner| {
-            inner.keys.retain(|_, (home, _)| !partitions.contains(home));
-            inner.entities.retain(|_, entity| !entity.home.as_ref().is_some_and(|home| partitions.contains(home)));
-        });
+    async fn forget(&self, partitions: &[(TopicPartition, Token)]) -> Result<(), StoreError> {
+        self.with(|inner, _| partitions.iter().for_each(|(name, token)| inner.forget(name, *token)));
+        Ok(())
+    }
+
+    fn lease(&self) -> Duration {
+        self.options.lease
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::suite::{Store, event};
     use super::*;
-    use std::sync::Arc;
-
-    fn event(key: &str, entity: &str, version: u32) -> Arc<Event> {
-        let json = format!(
-            r#"{{"event_id":"e","idempotency_key":"{key}","entity":{{"type":"t","id":"{entity}","version":{version}}}}}"#
-        );
-        Arc::new(Event::from_slice(json.as_bytes()).unwrap())
-    }
-
-    async fn claim(store: &MemoryStore, delivery: u64, destination: &str, event: &Arc<Event>) -> Claim {
-        let request = ClaimRequest {
-            delivery: DeliveryId(delivery),
-            destination: destination.into(),
-            event: Arc::clone(event),
-            partition: TopicPartition::new("t", 0),
-        };
-        store.claim(&[request]).await.unwrap().remove(0)
-    }
-
-    async fn complete(store: &MemoryStore, delivery: u64, event: &Arc<Event>) {
-        let completion = Completion {
-            delivery: DeliveryId(delivery),
-            destination: "d".into(),
-            event: Arc::clone(event),
-            remote_id: Some("r".into()),
-        };
-        store.complete(&[completion]).await.unwrap();
-    }
 
     #[tokio::test]
-    async fn a_key_is_granted_once_for_each_destination() {
-        let store = MemoryStore::default();
-        let one = event("k", "1", 3);
-        assert_eq!(claim(&store, 1, "d", &one).await, Claim::Granted(Memory::default()));
-        assert_eq!(claim(&store, 2, "d", &one).await, Claim::Held);
-        assert!(matches!(claim(&store, 3, "other", &one).await, Claim::Granted(_)));
-        assert!(matches!(claim(&store, 1, "d", &one).await, Claim::Granted(_)), "the owner may ask again");
-        complete(&store, 1, &one).await;
-        assert_eq!(claim(&store, 2, "d", &one).await, Claim::Duplicate);
-        let memory = Memory { remote_id: Some("r".into()), version: Some("3".into()), parked: 0 };
-        assert_eq!(claim(&store, 4, "d", &event("k2", "1", 4)).await, Claim::Granted(memory));
-    }
-
-    #[tokio::test]
-    async fn a_released_key_can_be_claimed_and_a_done_one_stays_done() {
-        let store = MemoryStore::default();
-        let one = event("k", "1", 1);
-        claim(&store, 1, "d", &one).await;
-        let stranger = Release {
-            delivery: DeliveryId(7),
-            destination: "d".into(),
-            event: Arc::clone(&one),
-            parking: Parking::Keep,
-        };
-        store.release(std::slice::from_ref(&stranger)).await.unwrap();
-        assert_eq!(claim(&store, 2, "d", &one).await, Claim::Held, "another's claim isn't given up");
-        let release = Release {
-            delivery: DeliveryId(1),
-            destination: "d".into(),
-            event: Arc::clone(&one),
-            parking: Parking::Keep,
-        };
-        store.release(std::slice::from_ref(&release)).await.unwrap();
-        assert!(matches!(claim(&store, 2, "d", &one).await, Claim::Granted(_)));
-        complete(&store, 2, &one).await;
-        store.release(&[release]).await.unwrap();
-        assert_eq!(claim(&store, 3, "d", &one).await, Claim::Duplicate);
-    }
-
-    #[tokio::test]
-    async fn an_entity_is_parked_until_all_its_dead_letters_have_been_replayed() {
-        let store = MemoryStore::default();
-        let parked = async |store: &MemoryStore, key: &str| match claim(store, 9, "d", &event(key, "1", 1)).await {
-            Claim::Granted(memory) => memory.parked,
-            other => panic!("{other:?}"),
-        };
-        for (key, parking, expected) in [
-            ("a", Parking::Enter, 1),
-            ("b", Parking::Enter, 2),
-            ("c", Parking::Keep, 2),
-            ("b", Parking::Enter, 2),
-            ("a", Parking::Leave, 1),
-            ("a", Parking::Leave, 1),
-            ("b", Parking::Leave, 0),
-        ] {
-            let release =
-                Release { delivery: DeliveryId(9), destination: "d".into(), event: event(key, "1", 1), parking };
-            store.release(&[release]).await.unwrap();
-            assert_eq!(parked(&store, "x").await, expected);
-        }
+    async fn it_keeps_the_contract() {
+        let open = async |lease| MemoryStore::new(MemoryOptions { lease, ..MemoryOptions::default() });
+        super::super::suite::run(open).await;
     }
 
     #[tokio::test]
     async fn what_is_known_ends_with_the_partition() {
-        let store = MemoryStore::default();
-        let one = event("k", "1", 3);
-        claim(&store, 1, "d", &one).await;
-        store.partitions_gone(&[TopicPartition::new("t", 1)]);
-        complete(&store, 1, &one).await;
-        assert_eq!(claim(&store, 2, "d", &one).await, Claim::Duplicate);
-        store.partitions_gone(&[TopicPartition::new("t", 0)]);
-        assert_eq!(claim(&store, 3, "d", &one).await, Claim::Granted(Memory::default()));
-        store.partitions_gone(&[TopicPartition::new("t", 0)]);
-        complete(&store, 3, &one).await;
-        assert_eq!(
-            claim(&store, 4, "d", &one).await,
-            Claim::Granted(Memory::default()),
-            "a late completion is no news"
-        );
+        super::super::suite::forgets_with_the_partition(MemoryStore::default()).await;
     }
 
     #[tokio::test]
     async fn it_never_grows_without_limit() {
-        let store = MemoryStore::new(MemoryOptions { max_entries: 10, ttl: DEFAULT_TTL });
+        let store = Store::new(MemoryStore::new(MemoryOptions { max_entries: 10, ..MemoryOptions::default() })).await;
         for number in 0..1000 {
-            let event = event(&format!("k{number}"), &format!("{}", number % 100), 1);
-            claim(&store, number, "d", &event).await;
-            complete(&store, number, &event).await;
+            let one = event(&format!("k{number}"), &format!("{}", number % 100), Some("1"));
+            store.claim(number, &one).await;
+            store.apply(number, &one, "r").await;
         }
-        store.with(|inner| {
-            assert!(inner.keys.len() <= 11 && inner.done.len() <= 11, "{}", inner.keys.len());
+        store.inner.with(|inner, _| {
+            assert!(inner.keys.len() <= 11 && inner.idle.len() <= 11, "{}", inner.keys.len());
             assert!(inner.entities.len() <= 11 && inner.changed.len() <= 21, "{}", inner.entities.len());
         });
-        assert_eq!(claim(&store, 1, "d", &event("k999", "9", 1)).await, Claim::Duplicate);
+        assert!(matches!(store.claim(1, &event("k999", "9", Some("1"))).await, Claim::Duplicate { .. }));
     }
 
     #[tokio::test]
     async fn keys_are_forgotten_after_their_time() {
-        let store = MemoryStore::new(MemoryOptions { ttl: Duration::ZERO, max_entries: 10 });
-        let one = event("k", "1", 1);
-        claim(&store, 1, "d", &one).await;
-        complete(&store, 1, &one).await;
-        assert!(matches!(claim(&store, 2, "d", &one).await, Claim::Granted(_)));
-    }
-
-    #[test]
-    fn parts_of_a_key_are_kept_apart() {
-        assert_ne!(Key::of(&["ab", "c"]), Key::of(&["a", "bc"]));
+        let store =
+            Store::new(MemoryStore::new(MemoryOptions { ttl: Duration::ZERO, ..MemoryOptions::default() })).await;
+        let one = event("k", "1", Some("1"));
+        store.claim(1, &one).await;
+        store.apply(1, &one, "r").await;
+        assert!(matches!(store.claim(2, &one).await, Claim::Granted(_)));
     }
 }

@@ -1,118 +1,75 @@
 //! What the engine remembers for each destination: the seam, and its homes.
+//!
+//! | What | For how long |
+//! |---|---|
+//! | an idempotency key that is claimed | until its delivery ends, or someone takes it over |
+//! | one that is done, or in doubt | a time to live, by default 24 hours |
+//! | an entity's last applied version, its id in the CRM, its parked events | see the store |
 
+mod digest;
 mod memory;
+mod model;
+mod rules;
+#[cfg(any(test, feature = "testing"))]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::future_not_send,
+    reason = "tests: what isn't kept panics"
+)]
+pub mod suite;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use syncline_sdk::Event;
 
+pub use digest::{KeyDigest, fingerprint};
 pub use memory::{MemoryOptions, MemoryStore};
+pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
 
-use crate::core::DeliveryId;
 use crate::record::TopicPartition;
-
-/// A request to be the one who delivers an event to a destination.
-#[derive(Debug, Clone)]
-pub struct ClaimRequest {
-    /// Who asks.
-    pub delivery: DeliveryId,
-    /// Where the event goes.
-    pub destination: Arc<str>,
-    /// The event; its idempotency key together with the destination is what is claimed.
-    pub event: Arc<Event>,
-    /// Where its record was read.
-    pub partition: TopicPartition,
-}
-
-/// The answer to a [`ClaimRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// Go ahead; this is what is known of the entity in that destination.
-    Granted(Memory),
-    /// The key has taken effect already.
-    Duplicate,
-    /// Another delivery holds the key. Ask again later.
-    Held,
-}
-
-/// What is known of an entity in a destination.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Its id in the CRM.
-    pub remote_id: Option<String>,
-    /// The version that was applied last.
-    pub version: Option<String>,
-    /// How many of its other events lie in the dead letter queue and hold this one back.
-    pub parked: u32,
-}
-
-/// What an end of a delivery means for the parking of its entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Parking {
-    /// Nothing.
-    #[default]
-    Keep,
-    /// The event lies in the dead letter queue.
-    Enter,
-    /// The event needs no dead letter any more.
-    Leave,
-}
-
-/// An event has taken effect in a destination. It holds no later event back any more.
-#[derive(Debug, Clone)]
-pub struct Completion {
-    /// Whose claim this fulfils.
-    pub delivery: DeliveryId,
-    /// Where the event went.
-    pub destination: Arc<str>,
-    /// The event; its key is done, its version is the entity's last applied one.
-    pub event: Arc<Event>,
-    /// The entity's id in the CRM, if the reply told it. A delete forgets the id.
-    pub remote_id: Option<String>,
-}
-
-/// A claim is given up: the event did not take effect, or not now.
-#[derive(Debug, Clone)]
-pub struct Release {
-    /// Whose claim it is. Another delivery's claim stays.
-    pub delivery: DeliveryId,
-    /// Where the event was going.
-    pub destination: Arc<str>,
-    /// The event whose key was claimed. A key that is done stays done.
-    pub event: Arc<Event>,
-    /// Whether its entity is parked by it, or no longer.
-    pub parking: Parking,
-}
-
-/// Why a store didn't answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the state store is unavailable: {0}")]
-pub struct StoreError(pub String);
 
 /// Remembers claims, versions and ids.
 ///
 /// # Contract
 ///
-/// - The answers to `claim` are in the order of its requests, one for each. Of two requests for one
-///   key, in one call or in two, at most one is granted until it is completed or released.
-/// - When `complete` has returned `Ok`, the completions survive whatever the store promises to
-///   survive: an offset is committed on the strength of it.
-/// - After an error nothing is known; every method may be called again with the same arguments.
+/// - **Claims.** The answers are in the order of the requests, one for each. Of two requests for one
+///   key, in one call or in two, at most one is granted until it is completed or released, with two
+///   exceptions. A request from the same partition under a higher token takes the claim over at once:
+///   Kafka has given the partition away from the holder. And a claim whose lease has ended can be
+///   taken by anyone. Both are told that the event is in doubt. A holder that asks again renews its
+///   lease.
+/// - **Fencing.** A request under a lower token than that of the claim's holder changes nothing, nor
+///   does a completion by anyone but the holder. That an event has taken effect is taken note of only
+///   under its claim; where the claim is lost, the event has to be delivered again. What is done
+///   stays done, and repeating it changes nothing.
+/// - **Durability.** When `complete` has returned, what it has taken survives whatever the store
+///   promises to survive: an offset is committed on the strength of it.
+/// - **Repetition.** After an error nothing is known; every method may be called again with the same
+///   arguments.
+///
+/// [`suite`] has the tests of this contract, for any store (feature `testing`).
 #[async_trait]
 pub trait StateStore: Send + Sync + 'static {
-    /// Asks for claims.
+    /// Gives a token that is higher than all that were given before, by any member.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be asked. The partitions wait.
+    async fn token(&self) -> Result<Token, StoreError>;
+
+    /// Asks for claims, all of them in one round trip.
     ///
     /// # Errors
     /// [`StoreError`] when the store can't be asked. The deliveries wait.
     async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, StoreError>;
 
-    /// Remembers what has taken effect.
+    /// Remembers how deliveries have ended. The answers are in the order of the completions.
     ///
     /// # Errors
     /// [`StoreError`] when the store can't be written. The deliveries wait.
-    async fn complete(&self, completions: &[Completion]) -> Result<(), StoreError>;
+    async fn complete(&self, completions: &[Completion]) -> Result<Vec<Completed>, StoreError>;
 
     /// Gives claims up.
     ///
@@ -120,11 +77,23 @@ pub trait StateStore: Send + Sync + 'static {
     /// [`StoreError`] when the store can't be written. The claims then end with their lease.
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError>;
 
-    /// These partitions are no longer this member's. A store of this member alone forgets what it
-    /// has remembered of their records: another member may repeat a part of them, and then what this
-    /// one has done before is no longer the CRM's last state. A shared store keeps everything.
-    fn partitions_gone(&self, partitions: &[TopicPartition]);
+    /// These partitions are another member's now, from their tokens on. A store of this member alone
+    /// forgets what it has remembered of their records up to these tokens: another member may repeat a
+    /// part of them, and then what this one has done before is no longer the CRM's last state. What
+    /// is forgotten counts from the call on, not from its end. A shared store keeps everything.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that can't be made to outlive the process.
+    async fn forget(&self, partitions: &[(TopicPartition, Token)]) -> Result<(), StoreError>;
+
+    /// How long its claims hold against deliveries of other partitions. The engine renews one that
+    /// is older than half of this before it sends anything for it.
+    fn lease(&self) -> Duration {
+        DEFAULT_LEASE
+    }
 }
 
 /// How long a key is remembered, unless configured otherwise (D5).
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a claim holds against deliveries of other partitions, unless it is renewed.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(120);

@@ -151,6 +151,19 @@ pub(crate) struct Delivery {
     pub(crate) after_dead_letter: AfterDeadLetter,
     /// What happens to events while a destination fails for everybody.
     pub(crate) on_outage: OnOutage,
+    /// What happens to events while the state store doesn't answer.
+    pub(crate) on_store_outage: OnStoreOutage,
+}
+
+/// What happens to events while the state store doesn't answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnStoreOutage {
+    /// They wait, and consumption pauses.
+    #[default]
+    Hold,
+    /// They are delivered unchecked, duplicates and older versions too, and aren't remembered.
+    Deliver,
 }
 
 /// What happens to events while a destination fails for everybody.
@@ -267,6 +280,42 @@ pub(crate) struct Route {
     /// Names of destinations.
     #[schemars(length(min = 1))]
     pub(crate) to: Vec<String>,
+    /// How versions of the entity type are compared.
+    #[serde(default)]
+    pub(crate) version: VersionRule,
+    /// What happens to an event whose version has been applied before, with another payload.
+    #[serde(default)]
+    pub(crate) equal_version: EqualVersion,
+}
+
+/// How versions are compared. Versions that can't be compared are never stale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VersionRule {
+    /// Integers by value, RFC 3339 timestamps by the moment they mean, others not at all.
+    #[default]
+    Auto,
+    /// RFC 3339 timestamps, by the moment they mean.
+    Timestamp,
+    /// Integers, by value.
+    Integer,
+    /// As text, byte by byte.
+    Text,
+    /// Not at all.
+    Opaque,
+}
+
+/// What happens to an event whose version has been applied before, with another payload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EqualVersion {
+    /// It is delivered.
+    #[default]
+    Apply,
+    /// It is skipped as stale.
+    Skip,
+    /// It is dead-lettered as `version_conflict`.
+    DeadLetter,
 }
 
 fn listen() -> String {

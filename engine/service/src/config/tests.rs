@@ -340,7 +340,7 @@ fn the_schema_names_every_key() {
     assert_eq!(keys("/$defs/State/properties"), ["max_entries", "ttl_s", "type"]);
     assert_eq!(keys("/$defs/Admin/properties"), ["listen", "token"]);
     assert_eq!(keys("/$defs/Log/properties"), ["format", "level"]);
-    assert_eq!(keys("/$defs/Route/properties"), ["entity", "to"]);
+    assert_eq!(keys("/$defs/Route/properties"), ["entity", "equal_version", "to", "version"]);
     let destination = keys("/$defs/destination.servicenow/properties");
     for key in ["name", "type", "concurrency", "base_url", "auth", "entities"] {
         assert!(destination.iter().any(|known| known == key), "{key}");

@@ -1,8 +1,7 @@
 //! The way of events that work: order, commits, claims, batches, conversations.
 
 use super::*;
-use crate::core::{FailureKind, REPLAY_DESTINATION};
-use crate::state::Parking;
+use crate::core::REPLAY_DESTINATION;
 
 #[test]
 fn an_offset_is_committed_when_all_before_it_are_finished() {
@@ -55,48 +54,13 @@ fn duplicates_and_stale_versions_are_skipped() {
     let stale = br#"{"event_id":"e1","idempotency_key":"k1","entity":{"type":"t","id":"b","version":3}}"#;
     bench.records([event(0, "a"), record(0, 1, stale)]);
     let [duplicate, old] = bench.claims[..] else { panic!() };
-    bench.tell(Input::Claimed(duplicate, Some(Claim::Duplicate)));
+    bench.claim(duplicate, Claim::Duplicate { fingerprint: 0 });
     let memory = Memory { version: Some("4".into()), ..Memory::default() };
-    bench.tell(Input::Claimed(old, Some(Claim::Granted(memory))));
+    bench.claim(old, Claim::Granted(memory));
     assert_eq!(bench.outcomes(), [Outcome::Duplicate, Outcome::Stale]);
     assert_eq!(bench.releases, ["k1"], "the claim of the stale one is given up");
     assert!(bench.sends.is_empty());
     assert_eq!(bench.committed(), Some(2));
-}
-
-#[test]
-fn a_claim_that_another_holds_is_asked_for_again() {
-    let mut bench = Bench::new();
-    bench.store_answers = false;
-    bench.records([event(0, "a")]);
-    let claim = bench.claims.remove(0);
-    bench.tell(Input::Claimed(claim, Some(Claim::Held)));
-    assert!(bench.claims.is_empty());
-    bench.pass(SECOND);
-    assert_eq!(bench.claims, [claim]);
-    bench.tell(Input::Claimed(claim, Some(Claim::Duplicate)));
-    assert_eq!(bench.committed(), Some(1));
-}
-
-#[test]
-fn completion_comes_before_the_commit() {
-    let mut bench = Bench::new();
-    bench.store_answers = false;
-    bench.records([event(0, "a")]);
-    let claim = bench.claims.remove(0);
-    bench.tell(Input::Claimed(claim, None));
-    bench.pass(SECOND);
-    assert_eq!(bench.claims, [claim], "a store that doesn't answer is asked again");
-    bench.tell(Input::Claimed(claim, Some(Claim::Granted(Memory::default()))));
-    bench.answer("/e0", 200);
-    assert_eq!(bench.committed(), None);
-    let completion = bench.completions.remove(0);
-    bench.tell(Input::Completed(completion, false));
-    assert_eq!(bench.committed(), None);
-    bench.pass(SECOND);
-    let completion = bench.completions.remove(0);
-    bench.tell(Input::Completed(completion, true));
-    assert_eq!(bench.committed(), Some(1));
 }
 
 #[test]
@@ -143,7 +107,7 @@ fn events_without_an_entity_id_have_no_order() {
     assert_eq!(bench.open(), ["/e0", "/e1"]);
 }
 
-fn replay(offset: i64, entity: &str, destination: &str) -> Record {
+pub(super) fn replay(offset: i64, entity: &str, destination: &str) -> Record {
     let value = Some(Bytes::copy_from_slice(destination.as_bytes()));
     Record { headers: vec![(REPLAY_DESTINATION.to_owned(), value)], ..event(offset, entity) }
 }
@@ -157,42 +121,4 @@ fn a_replay_goes_to_the_one_destination_that_its_header_names() {
     let letter = bench.store_letter(true);
     assert_eq!(letter.failure.reason.code, "unknown_destination");
     assert_eq!(bench.committed(), Some(2));
-}
-
-#[test]
-fn where_later_events_are_parked_they_follow_into_the_dead_letter_queue() {
-    let mut bench = Bench::configured(vec![Toy::default()], CoreLimits::default(), LaterEvents::Park);
-    bench.store_answers = false;
-    let claim = |bench: &mut Bench, parked: u32| {
-        let claim = bench.claims.remove(0);
-        bench.tell(Input::Claimed(claim, Some(Claim::Granted(Memory { parked, ..Memory::default() }))));
-    };
-    bench.records([event(0, "a"), event(1, "a"), replay(2, "a", "d0"), event(3, "b")]);
-    claim(&mut bench, 0);
-    claim(&mut bench, 0);
-    bench.answer("/e0", 400);
-    bench.store_letter(true);
-    assert_eq!(bench.parking, [Parking::Enter]);
-    claim(&mut bench, 1);
-    let letter = bench.store_letter(true);
-    assert_eq!((letter.record.offset, letter.failure.kind, letter.failure.attempts), (1, FailureKind::Parked, 0));
-    assert_eq!(bench.parking, [Parking::Enter; 2]);
-    claim(&mut bench, 2);
-    assert_eq!(bench.open(), ["/e3", "/e2"], "a replay passes, and so do other entities");
-    bench.answer("/e2", 400);
-    bench.store_letter(true);
-    assert_eq!(bench.parking.last(), Some(&Parking::Keep), "a replay that fails again is counted already");
-    bench.answer("/e3", 200);
-}
-
-#[test]
-fn a_replay_that_is_not_needed_leaves_the_parking() {
-    let mut bench = Bench::configured(vec![Toy::default()], CoreLimits::default(), LaterEvents::Park);
-    bench.store_answers = false;
-    bench.records([replay(0, "a", "d0"), replay(1, "b", "d0")]);
-    let [works, duplicate] = bench.claims[..] else { panic!() };
-    bench.tell(Input::Claimed(works, Some(Claim::Granted(Memory { parked: 1, ..Memory::default() }))));
-    bench.tell(Input::Claimed(duplicate, Some(Claim::Duplicate)));
-    assert_eq!(bench.parking, [Parking::Leave]);
-    assert_eq!(bench.open(), ["/e0"]);
 }

@@ -4,6 +4,7 @@ mod delivery;
 mod failures;
 mod partitions;
 mod random;
+mod store;
 mod toy;
 
 use std::collections::BTreeMap;
@@ -16,13 +17,14 @@ use syncline_sdk::Reply;
 use super::{
     CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, LaterEvents, Now, Outcome,
 };
-use super::{DeliveryId, Jitter, OnOutage, RetrySchedule, SendRequest};
+use super::{DeliveryId, Jitter, OnOutage, OnStoreOutage, RetrySchedule, SendRequest};
 use crate::record::{Record, TopicPartition};
-use crate::state::{Claim, Memory, Parking};
+use crate::state::{Claim, Completed, DEFAULT_LEASE, Ending, Memory, Token};
 use crate::transport::{FaultKind, Sent, TransportFault};
 use toy::Toy;
 
 const SECOND: Duration = Duration::from_secs(1);
+const TOKEN: Token = Token(7);
 
 /// A core with everything around it played by the test.
 struct Bench {
@@ -34,7 +36,11 @@ struct Bench {
     completions: Vec<DeliveryId>,
     letters: Vec<DeadLetter>,
     releases: Vec<String>,
-    parking: Vec<Parking>,
+    endings: Vec<Ending>,
+    /// What the store gives as a token.
+    token: Option<Token>,
+    token_requests: usize,
+    gone: Vec<(TopicPartition, Token)>,
     commits: BTreeMap<i32, i64>,
     pauses: Vec<i32>,
     resumes: Vec<i32>,
@@ -85,6 +91,17 @@ impl Bench {
     }
 
     fn configured(toys: Vec<Toy>, limits: CoreLimits, later_events: LaterEvents) -> Self {
+        Self::built(toys, |config| {
+            config.limits = limits;
+            config.later_events = later_events;
+        })
+    }
+
+    fn configured_with(change: impl FnOnce(&mut CoreConfig)) -> Self {
+        Self::built(vec![Toy::default()], change)
+    }
+
+    fn built(toys: Vec<Toy>, change: impl FnOnce(&mut CoreConfig)) -> Self {
         let routes = BTreeMap::from([("t".to_owned(), (0..toys.len()).collect())]);
         let lanes = toys
             .into_iter()
@@ -99,9 +116,19 @@ impl Bench {
             .collect();
         let retry = RetrySchedule { max_retries: 3, jitter: Jitter::None };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
-        let core =
-            Core::new(CoreConfig { lanes, routes, retry, limits, later_events, on_outage: OnOutage::Pause }, 1, now)
-                .unwrap();
+        let mut config = CoreConfig {
+            lanes,
+            routes,
+            retry,
+            limits: CoreLimits::default(),
+            later_events: LaterEvents::Continue,
+            on_outage: OnOutage::Pause,
+            on_store_outage: OnStoreOutage::Hold,
+            versions: BTreeMap::new(),
+            lease: DEFAULT_LEASE,
+        };
+        change(&mut config);
+        let core = Core::new(config, 1, now).unwrap();
         let mut bench = Self {
             core,
             now: Duration::ZERO,
@@ -110,7 +137,10 @@ impl Bench {
             completions: Vec::new(),
             letters: Vec::new(),
             releases: Vec::new(),
-            parking: Vec::new(),
+            endings: Vec::new(),
+            token: Some(TOKEN),
+            token_requests: 0,
+            gone: Vec::new(),
             commits: BTreeMap::new(),
             pauses: Vec::new(),
             resumes: Vec::new(),
@@ -143,7 +173,7 @@ impl Bench {
         self.sends.extend(effects.sends);
         self.letters.extend(effects.letters);
         self.releases.extend(effects.releases.iter().map(|release| release.event.idempotency_key().to_owned()));
-        self.parking.extend(effects.releases.iter().map(|release| release.parking));
+        self.endings.extend(effects.completions.iter().map(|completion| completion.ending.clone()));
         for (partition, offset) in effects.commits {
             let before = self.commits.insert(partition.partition, offset);
             assert!(before.is_none_or(|before| before <= offset), "a commit never goes back");
@@ -153,20 +183,37 @@ impl Bench {
         self.released.extend(effects.released.into_iter().map(number));
         self.facts.extend(effects.facts);
         self.drained = self.drained.or(effects.drained);
+        self.gone.extend(effects.gone);
+        for request in effects.tokens {
+            self.token_requests += 1;
+            self.core.handle(now, Input::Token(request, self.token));
+        }
         for claim in effects.claims {
             if self.store_answers {
-                self.core.handle(now, Input::Claimed(claim.delivery, Some(Claim::Granted(Memory::default()))));
+                self.core
+                    .handle(now, Input::Claimed(claim.delivery, claim.token, Some(Claim::Granted(Memory::default()))));
             } else {
                 self.claims.push(claim.delivery);
             }
         }
         for completion in effects.completions {
             if self.store_answers {
-                self.core.handle(now, Input::Completed(completion.delivery, true));
+                self.core.handle(now, Input::Completed(completion.delivery, Some(Completed::Stored)));
             } else {
                 self.completions.push(completion.delivery);
             }
         }
+    }
+
+    /// The store answers a claim.
+    fn claim(&mut self, delivery: DeliveryId, claim: Claim) {
+        self.tell(Input::Claimed(delivery, TOKEN, Some(claim)));
+    }
+
+    /// The store takes note of what it has been told last.
+    fn note(&mut self) {
+        let delivery = self.completions.remove(0);
+        self.tell(Input::Completed(delivery, Some(Completed::Stored)));
     }
 
     fn records(&mut self, records: impl IntoIterator<Item = Record>) {

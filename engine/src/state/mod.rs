@@ -20,6 +20,7 @@ mod rules;
     reason = "tests: what isn't kept panics"
 )]
 pub mod suite;
+mod transfer;
 
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use async_trait::async_trait;
 pub use digest::{KeyDigest, fingerprint};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
+
+pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
 
 use crate::record::TopicPartition;
 

@@ -3,6 +3,7 @@
 //!
 //! A test asks for a new, empty store each. What isn't kept panics, as in any test.
 
+mod moving;
 mod random;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::{
 use crate::core::DeliveryId;
 use crate::record::TopicPartition;
 
+pub use moving::{exported, moves_without_a_lost_key};
 pub use random::behaves_like_the_model;
 
 /// An event with that idempotency key, about that entity, if it isn't empty.
@@ -56,6 +58,12 @@ impl<S: StateStore> Store<S> {
         let token = self.inner.token().await.expect("a token");
         assert!(token > self.token, "{token:?} is no higher than {:?}", self.token);
         Self { token, ..self.clone_seen() }
+    }
+
+    /// The same destination and partition, in another store.
+    pub async fn in_another<T: StateStore>(&self, inner: T) -> Store<T> {
+        let token = inner.token().await.expect("a token");
+        Store { inner: Arc::new(inner), token, partition: self.partition, destination: Arc::clone(&self.destination) }
     }
 
     /// Another member, with that partition.
@@ -427,9 +435,8 @@ pub async fn is_shared<S: StateStore>(one: S, same: S) {
     one.apply(1, &first, "r").await;
     one.granted(2, &second).await;
     one.forget().await;
-    let token = same.token().await.expect("a token");
-    assert!(token > one.token, "tokens rise across members");
-    let same = Store { inner: Arc::new(same), token, ..one.clone_seen() };
+    let same = one.in_another(same).await;
+    assert!(same.token > one.token, "tokens rise across members");
     assert!(matches!(same.claim(1, &first).await, Claim::Duplicate { .. }), "what is done is done for all");
     assert_eq!(same.granted(3, &event("k3", "1", None)).await.remote_id.as_deref(), Some("r"));
     assert!(same.granted(2, &second).await.in_doubt);

@@ -1,0 +1,10 @@
+//! Real servers for tests: each on a free port of the loopback interface, in a folder of its own, killed when it is
+//! dropped.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests: what fails here fails the test"
+)]

@@ -14,7 +14,7 @@ use crate::core::{
     VersionPolicy,
 };
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
-use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown};
+use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown, Waiting};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
 use crate::transport::{HttpTransport, ReqwestTransport, TransportError, TransportOptions};
@@ -353,6 +353,7 @@ impl EngineBuilder {
             shutdown: self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending())),
             board,
             close_deadline: CLOSE_DEADLINE,
+            waiting: Waiting::default(),
         };
         Ok(Engine { runtime })
     }

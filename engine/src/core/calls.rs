@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_sdk::{Batch, CrmConnector, Item, Outbound, Progress, Reason, Replay, Reply, Verdict, Verdicts};
+use syncline_sdk::{
+    Batch, CrmConnector, Item, Outbound, Progress, Reason, Replay, Reply, RetryAfter, Verdict, Verdicts,
+};
 
 use super::bug::Bug;
 use super::config::OnOutage;
@@ -142,8 +144,10 @@ impl Core {
 
     pub(super) fn replied(&mut self, id: CallId, reply: &Reply) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some(config) = self.config.lanes.get(call.lane) else { return };
         let lane = call.lane;
+        self.check_wish(lane, reply);
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(config) = self.config.lanes.get(lane) else { return };
         let (items, connector) = (self.items(&call.deliveries), Arc::clone(&config.connector));
         let progress = guarded(|| connector.resume(&Batch::new(&items), &call.request, reply));
         match progress {
@@ -157,6 +161,20 @@ impl Core {
                     self.connector_panicked(lane, &call.deliveries, kind, message);
                 }
             }
+        }
+    }
+
+    /// D9: a wait that isn't obeyed is told, though not each time.
+    fn check_wish(&mut self, lane: usize, reply: &Reply) {
+        let Some(text) = reply.header("retry-after") else { return };
+        let wish = RetryAfter::parse(text).map(|wish| wish.from(self.now.wall));
+        if wish.is_some_and(|wish| wish <= LONGEST_WAIT) {
+            return;
+        }
+        let now = self.now.mono;
+        if self.lanes.get_mut(lane).is_some_and(|lane| lane.may_complain(now)) {
+            let text = text.chars().take(64).collect();
+            self.fact(Fact::WishNotObeyed { lane, text, shortened: wish.is_some() });
         }
     }
 

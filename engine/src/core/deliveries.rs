@@ -13,6 +13,7 @@ use super::failure::FailureKind;
 use super::lane::EntityHash;
 use super::partitions::Standing;
 use super::watermark::Place;
+use super::weight::weight;
 use super::{Core, Timer, calls};
 use crate::record::Record;
 use crate::state::{Ending, Token};
@@ -98,7 +99,8 @@ impl Core {
             self.fact(Fact::UnexpectedRecord { partition: record.partition, offset: record.offset });
             return;
         };
-        let size = record.size();
+        // What the event takes is in there, too: it lives as long as the record.
+        let size = record.size() + record.value.as_deref().map_or(0, weight);
         self.load.records += 1;
         self.load.bytes += size;
         self.load.changed |= self.load.records >= self.config.limits.in_flight_records

@@ -233,6 +233,16 @@ pub enum Fact {
         /// The event.
         event: Arc<Event>,
     },
+    /// A CRM has wished a wait that makes no sense, or one of more than a day. Told at most once a
+    /// minute for each lane.
+    WishNotObeyed {
+        /// Which lane.
+        lane: usize,
+        /// The beginning of the wish.
+        text: String,
+        /// Whether it counts as a day; else as none.
+        shortened: bool,
+    },
     /// A lane waits.
     LanePaused {
         /// Which.

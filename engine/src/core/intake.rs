@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use syncline_sdk::{Event, Reason};
 
 use super::failure::FailureKind;
+use super::weight::weight;
 use crate::record::Record;
 
 /// Turns records into events.
@@ -16,6 +17,9 @@ pub(crate) struct Intake {
     /// The entity type of tombstones whose key is the bare id.
     tombstone_type: Option<String>,
 }
+
+/// How many times its largest length an event may take in memory.
+const WORST_WEIGHT: usize = 16;
 
 /// Why a record is no event that can be delivered.
 pub(crate) type Refusal = (FailureKind, Reason);
@@ -40,6 +44,11 @@ impl Intake {
         };
         if value.len() > self.max_bytes {
             let message = format!("the value has {} bytes; at most {} are accepted", value.len(), self.max_bytes);
+            return Err(invalid("event_too_large", message));
+        }
+        // Whoever sends a text that takes much more than its length in memory means it.
+        if weight(value) > self.max_bytes.saturating_mul(WORST_WEIGHT) {
+            let message = "the value has so many objects and elements that it would take too much memory";
             return Err(invalid("event_too_large", message));
         }
         Event::from_slice(value).map_err(|error| {
@@ -165,6 +174,7 @@ mod tests {
         assert_eq!(refusal(b"{").code, "invalid_json");
         assert_eq!(refusal(b"\xff").code, "invalid_json");
         assert_eq!(refusal(&[b' '; 1001]).code, "event_too_large");
+        assert_eq!(refusal(format!(r#"{{"payload":[{}]}}"#, "{},".repeat(300)).as_bytes()).code, "event_too_large");
         let reason = refusal(br#"{"event_id":4711,"entity":{"id":true}}"#);
         assert_eq!(reason.code, "invalid_event");
         for part in ["`/event_id`", "(type)", "idempotency_key", "(required)", "`/entity/id`", "`/entity`"] {

@@ -50,6 +50,8 @@ pub(crate) struct Lane {
     breaker: Breaker,
     /// Sensible answers so far.
     successes: u64,
+    /// When it was told last that a wish isn't obeyed.
+    complained: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Lane {
             credentials: Credentials::default(),
             breaker: Breaker::default(),
             successes: 0,
+            complained: None,
         }
     }
 
@@ -186,6 +189,15 @@ impl Lane {
         self.credentials.generation
     }
 
+    /// Whether it may be told that a wish isn't obeyed: once a minute.
+    pub(crate) fn may_complain(&mut self, now: Duration) -> bool {
+        let may = self.complained.is_none_or(|last| now >= last + LONGEST_THROTTLE);
+        if may {
+            self.complained = Some(now);
+        }
+        may
+    }
+
     /// The CRM is limiting us. Gives the pause's length if it is new or longer than before.
     pub(crate) fn throttled(&mut self, now: Duration, wish: Option<Duration>) -> Option<Duration> {
         // A wish of nothing would send again at once, for ever.
@@ -274,6 +286,7 @@ mod tests {
             credentials: Credentials::default(),
             breaker: Breaker::default(),
             successes: 0,
+            complained: None,
         }
     }
 

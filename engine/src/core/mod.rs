@@ -28,6 +28,7 @@ mod tests;
 mod timers;
 mod version;
 mod watermark;
+mod weight;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -208,6 +209,14 @@ impl Core {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.load.records
+    }
+
+    /// Whether a limit of what may be in flight is reached: a record that comes all the same should
+    /// wait outside.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let limits = &self.config.limits;
+        self.load.records >= limits.in_flight_records || self.load.bytes >= limits.in_flight_bytes
     }
 
     /// Bytes of the records that aren't terminal yet.

@@ -28,6 +28,7 @@ pub(crate) use work::LaneRuntime;
 use crate::EngineError;
 use crate::core::{Core, Drained, Effects, Input, Now};
 use crate::dlq::DeadLetterSink;
+use crate::record::{Record, TopicPartition};
 use crate::source::{Closed, EventSource, SourceEvent};
 use crate::state::StateStore;
 use crate::transport::HttpTransport;
@@ -55,6 +56,31 @@ pub(crate) struct Runtime {
     pub(crate) shutdown: Shutdown,
     pub(crate) board: Arc<Board>,
     pub(crate) close_deadline: Duration,
+    pub(crate) waiting: Waiting,
+}
+
+/// Records that have come and find no room in the core: a paused partition gives no more, but what
+/// was under way still comes. They wait as they are, as parsing them can take many times their size.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(VecDeque<Record>);
+
+impl Waiting {
+    fn push(&mut self, record: Record) {
+        self.0.push_back(record);
+    }
+
+    fn feed(&mut self, core: &mut Core, now: Now) {
+        while !core.is_full()
+            && let Some(record) = self.0.pop_front()
+        {
+            core.handle(now, Input::Record(record));
+        }
+    }
+
+    /// They come again, here or elsewhere.
+    fn drop_those_of(&mut self, partitions: &[TopicPartition]) {
+        self.0.retain(|record| !partitions.contains(&record.partition));
+    }
 }
 
 /// What carries out the core's effects.
@@ -120,6 +146,7 @@ impl Runtime {
                     info!("stopping: taking no more events, finishing what is under way");
                     stopping = true;
                     self.board.stopping();
+                    self.waiting = Waiting::default();
                     inputs.push_back(Input::Drain);
                 }
                 _ = answered.recv_many(&mut answer_buffer, ANSWERS) => inputs.extend(answer_buffer.drain(..)),
@@ -148,27 +175,31 @@ impl Runtime {
             while let Some(input) = inputs.pop_front() {
                 self.core.handle(now(start), input);
             }
+            self.waiting.feed(&mut self.core, now(start));
         };
         letters_check.abort();
         self.close(drained).await
     }
 
-    fn source_event(&self, event: SourceEvent, inputs: &mut VecDeque<Input>) {
+    fn source_event(&mut self, event: SourceEvent, inputs: &mut VecDeque<Input>) {
         match event {
             SourceEvent::Assigned(partitions) => {
+                self.waiting.drop_those_of(&partitions);
                 self.board.assigned(&partitions);
                 inputs.push_back(Input::Assigned(partitions));
             }
             SourceEvent::Revoking(partitions) => {
+                self.waiting.drop_those_of(&partitions);
                 self.board.unassigned(&partitions);
                 inputs.push_back(Input::Revoking(partitions));
             }
             SourceEvent::Lost(partitions) => {
                 warn!(partitions = %names(&partitions), "partitions were lost to another member of the group");
+                self.waiting.drop_those_of(&partitions);
                 self.board.unassigned(&partitions);
                 inputs.push_back(Input::Lost(partitions));
             }
-            SourceEvent::Record(record) => inputs.push_back(Input::Record(record)),
+            SourceEvent::Record(record) => self.waiting.push(record),
             SourceEvent::Health(health) => self.board.source(health),
         }
     }
@@ -249,6 +280,6 @@ async fn watch_letters(letters: Arc<dyn DeadLetterSink>, board: Arc<Board>) {
     }
 }
 
-fn names(partitions: &[crate::record::TopicPartition]) -> String {
+fn names(partitions: &[TopicPartition]) -> String {
     partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

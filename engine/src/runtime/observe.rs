@@ -69,6 +69,10 @@ pub fn describe_metrics() {
     );
     describe_counter!("syncline_abandoned_deliveries_total", "Deliveries given up under way, to be redelivered");
     describe_counter!("syncline_connector_panics_total", "Panics in connectors");
+    describe_counter!(
+        "syncline_retry_after_not_obeyed_total",
+        "Waits that a destination wished and that make no sense or are longer than a day; at most one a minute"
+    );
     describe_gauge!("syncline_in_flight_events", "Records that aren't terminal");
     describe_gauge!("syncline_in_flight_bytes", Unit::Bytes, "Bytes of the records that aren't terminal");
     describe_gauge!(
@@ -242,6 +246,12 @@ impl Observer {
                     "an event has the idempotency key of one that was delivered, and says something else; it is \
                      skipped as a duplicate: its producer should give each change a key of its own"
                 );
+            }
+            Fact::WishNotObeyed { lane, text, shortened } => {
+                let (destination, taken_as) = (self.destination(*lane), if *shortened { "day" } else { "none" });
+                counter!("syncline_retry_after_not_obeyed_total", "destination" => destination.to_owned(), "taken_as" => taken_as)
+                    .increment(1);
+                warn!(destination, retry_after = text, taken_as, "the destination wishes a wait that is not obeyed");
             }
             Fact::LanePaused { lane, why, reason, duration } => {
                 self.pause_gauge(*lane, *why).set(1.0);

@@ -118,7 +118,6 @@ async fn a_slow_broker_is_only_slow() {
 /// Rows 12 and 13. The leader of the partition and the coordinator of the group go away, one after
 /// the other.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "stalled twice in about sixty runs under load, not explained yet"]
 async fn leaders_and_coordinators_move_and_nothing_is_lost() {
     let mock = OwnMock::start(3);
     let scene = Scene::on(&mock, 3).await;

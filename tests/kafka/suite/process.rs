@@ -140,3 +140,37 @@ async fn a_lack_of_file_descriptors_loses_nothing() {
     assert!(letters < 20, "{letters} dead letters");
     service.stop().await;
 }
+
+/// Row 8. Events that take many times their length when they are parsed, while the CRM takes none:
+/// under a cap on memory that all of them together would break, the process lives, and then goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_that_would_not_fit_into_memory_waits_in_kafka() {
+    const COUNT: usize = 9_000;
+    let mut scene = Scene::new().await;
+    Admin::listen(&mut scene);
+    scene.crm.add_rule(syncline_fakes::servicenow::Rule::new(syncline_fakes::servicenow::Fault::throttle(1)));
+    // About 70 KB of memory each, in less than one of JSON; all but the last few are duplicates.
+    let tree = vec![r#"{"x":0}"#; 100].join(",");
+    let event = |number: usize| {
+        let number = number.max(COUNT - 30);
+        let head = customer(number, "created");
+        format!(r#"{},"tree":[{tree}]}}"#, head.strip_suffix('}').unwrap())
+    };
+    scene.broker.produce_all((0..COUNT).map(|number| (i32::try_from(number % 3).unwrap(), event(number)))).await;
+    let limited = ["-c", "ulimit -d 450000; exec \"$0\" run", env!("CARGO_BIN_EXE_servicenow-service")];
+    let mut service = Service::start("/bin/sh", &limited, &scene.variables);
+    let admin = Admin::of(&service).await;
+    while admin.metric("syncline_in_flight_bytes").await < f64::from(60 << 20) {
+        assert!(service.is_running(), "{}", service.lines().all().join("\n"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let taken_in = admin.metric("syncline_in_flight_events").await;
+    assert!(taken_in < 2_000.0, "{taken_in} events at a time");
+    scene.crm.clear_rules();
+    for partition in 0..3 {
+        scene.broker.wait_committed(partition, i64::try_from(COUNT / 3).unwrap()).await;
+    }
+    assert_eq!(scene.crm.count(TABLE), 30);
+    assert_eq!(scene.broker.dead_letter_count().await, 0);
+    service.stop().await;
+}

@@ -98,9 +98,6 @@ async fn a_password_that_is_late_in_its_file_pauses_and_heals_by_itself() {
 async fn a_storm_of_429_fills_no_memory_and_ends_well() {
     const COUNT: usize = 6000;
     const LIMIT: f64 = 60.0;
-    /// What the source has read ahead when the limit is reached is taken in all the same: its queue,
-    /// and one round of the engine.
-    const AHEAD: f64 = 4096.0 + 512.0;
     let mut scene = Scene::new().await;
     Admin::listen(&mut scene);
     scene.set("SYNCLINE__LIMITS__IN_FLIGHT_EVENTS", "60");
@@ -120,8 +117,7 @@ async fn a_storm_of_429_fills_no_memory_and_ends_well() {
         most = most.max(admin.metric("syncline_in_flight_events").await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    println!("at most {most} in flight, the limit is {LIMIT}");
-    assert!((LIMIT..=LIMIT + AHEAD).contains(&most), "{most} in flight, the limit is {LIMIT}");
+    assert!((most - LIMIT).abs() < 0.5, "{most} in flight, the limit is {LIMIT}");
     assert!((admin.metric("syncline_destination_paused").await - 1.0).abs() < 0.1);
     let paced: Vec<_> = scene.crm.ledger().iter().skip(first).map(|entry| entry.at).collect();
     let waits: Vec<_> = paced.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();

@@ -265,3 +265,22 @@ fn after_a_write_nothing_of_a_conversation_is_repeated_blindly() {
     looks_up.pass(SECOND * 2);
     assert_eq!(looks_up.open(), ["/e0?doubt"]);
 }
+
+#[test]
+fn a_wish_that_is_not_obeyed_is_told_once_a_minute() {
+    let mut bench = Bench::new();
+    bench.records([event(0, "a")]);
+    let mut told = Vec::new();
+    for (wish, wait) in [("soon", 1), ("never", 2), ("90", 90), ("172800", 86_400), ("60", 60)] {
+        let call = bench.take("/e0");
+        let headers = vec![("retry-after".to_owned(), wish.to_owned())];
+        bench.tell(Input::Replied(call, Reply { headers, ..reply(429) }));
+        for fact in std::mem::take(&mut bench.facts) {
+            if let Fact::WishNotObeyed { text, shortened, .. } = fact {
+                told.push((text, shortened));
+            }
+        }
+        bench.pass(SECOND * wait);
+    }
+    assert_eq!(told, [("soon".to_owned(), false), ("172800".to_owned(), true)]);
+}

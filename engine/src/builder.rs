@@ -349,7 +349,7 @@ impl EngineBuilder {
             core,
             source,
             lanes: runtimes,
-            drivers: Drivers { transport, store, letters, pulse },
+            drivers: Drivers { transport, store, letters, pulse, letters_quiet: Arc::default() },
             shutdown: self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending())),
             board,
             close_deadline: CLOSE_DEADLINE,

@@ -5,6 +5,7 @@
 
 mod observe;
 mod pulse;
+mod quiet;
 mod status;
 mod work;
 
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 pub use observe::describe_metrics;
 pub(crate) use pulse::Pulse;
+pub(crate) use quiet::Quiet;
 pub(crate) use status::Board;
 pub use status::{DestinationStatus, EngineStatus};
 pub(crate) use work::LaneRuntime;
@@ -90,6 +92,7 @@ pub(crate) struct Drivers {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) letters: Arc<dyn DeadLetterSink>,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) letters_quiet: Arc<Quiet>,
 }
 
 /// Answers that are taken from the channel at a time.

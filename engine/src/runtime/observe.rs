@@ -8,6 +8,7 @@ use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, d
 use rustc_hash::FxHashMap;
 use tracing::{error, info, warn};
 
+use super::quiet::Quiet;
 use super::status::Board;
 use super::work::LaneRuntime;
 use crate::core::{Attempt, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason};
@@ -26,6 +27,7 @@ pub(super) struct Observer {
     in_flight_bytes: Gauge,
     store_up: Gauge,
     on_store_outage: OnStoreOutage,
+    letters_quiet: Quiet,
     board: Arc<Board>,
     /// When ages were told last, and of which partitions.
     ages_at: Option<Duration>,
@@ -111,6 +113,7 @@ impl Observer {
             in_flight_bytes,
             store_up,
             on_store_outage,
+            letters_quiet: Quiet::default(),
             board,
             ages_at: None,
             aged: false,
@@ -213,7 +216,8 @@ impl Observer {
                 );
             }
             Fact::LetterRefused { failure, again_in } => {
-                warn!(error_id = %failure.error_id, again_in_seconds = again_in.as_secs(), "the dead letter waits");
+                let Some(unsaid) = self.letters_quiet.say() else { return };
+                warn!(unsaid, error_id = %failure.error_id, again_in_seconds = again_in.as_secs(), "the dead letter waits");
             }
             Fact::StoreDown => {
                 self.store_up.set(0.0);

@@ -103,26 +103,22 @@ async fn exchange(
 
 pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answers) {
     let (letters, answers) = (Arc::clone(&drivers.letters), answers.clone());
+    let letters_quiet = Arc::clone(&drivers.letters_quiet);
     tokio::spawn(async move {
         let store = tokio::time::timeout(PATIENCE * 2, letters.store(&letter));
-        let stored = match AssertUnwindSafe(store).catch_unwind().await {
-            Ok(Ok(Ok(()))) => true,
-            Ok(Err(_)) => {
-                error!(error_id = %letter.failure.error_id, "the dead letter queue did not answer; the letter is offered again");
-                false
-            }
-            Ok(Ok(Err(error))) => {
-                error!(error_id = %letter.failure.error_id, partition = %letter.record.partition,
-                    offset = letter.record.offset, %error, "a dead letter was not stored; it is offered again");
-                false
-            }
-            Err(_) => {
-                error!(error_id = %letter.failure.error_id, "the dead letter queue panicked; the letter is offered again");
-                false
-            }
+        let failure = match AssertUnwindSafe(store).catch_unwind().await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(error))) => Some(error.to_string()),
+            Ok(Err(_)) => Some("the dead letter queue did not answer".to_owned()),
+            Err(_) => Some("the dead letter queue panicked".to_owned()),
         };
-        if !stored {
+        let stored = failure.is_none();
+        if let Some(error) = failure {
             counter!("syncline_dead_letter_failures_total").increment(1);
+            if let Some(unsaid) = letters_quiet.say() {
+                error!(error_id = %letter.failure.error_id, partition = %letter.record.partition,
+                    offset = letter.record.offset, error, unsaid, "a dead letter was not stored; it is offered again");
+            }
         }
         let _ = answers.send(Input::LetterStored(letter.id, stored));
     });

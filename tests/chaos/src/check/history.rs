@@ -140,8 +140,9 @@ impl<'r> Walk<'_, 'r> {
                 self.verdict.compared("ordering pairs", 1);
                 let member = self.scene.member(effect);
                 let own = self.last_of.get(member).is_some_and(|last| *last > place);
-                let same = self.last_effect.is_some_and(|last| self.scene.member(last) == member);
-                if own && same && !self.scene.may_be_zombie(member, effect.at) {
+                let same = self.last_effect.filter(|last| self.scene.member(last) == member);
+                let afresh = same.is_some_and(|last| self.scene.may_have_started_over(member, last.at, effect.at));
+                if own && same.is_some() && !afresh && !self.scene.may_be_zombie(member, effect.at) {
                     self.blame(effect, "went back behind its own effect");
                 } else {
                     self.verdict.allow("replays of an entity", 1);
@@ -195,6 +196,8 @@ impl<'r> Walk<'_, 'r> {
             self.verdict.allow("repeats after doubt", 1);
         } else if self.scene.may_have_lost_the_answer(member, before.at, effect.at) {
             self.verdict.allow("repeats after a lost answer", 1);
+        } else if self.scene.may_have_started_over(member, before.at, effect.at) {
+            self.verdict.allow("repeats after partitions were lost", 1);
         } else {
             self.verdict.violate(UNEXPLAINED_REPEATS, || format!("{before:?}, then {effect:?}"));
         }
@@ -223,26 +226,30 @@ impl<'r> Walk<'_, 'r> {
     }
 
     /// Which event caused an effect. A write carries its key. A deletion doesn't: it is the one before its member's next
-    /// write or, without any, the next one, or else a replay of the last one.
+    /// write or, where there is none, the next one, or else a replay of the last one.
     fn place_of(&self, effect: &Effect, next: Option<&Effect>) -> Option<usize> {
         if effect.did != Did::Deleted {
             return self.place_of_write(effect);
         }
         let is_delete = |place: &usize| self.steps[*place].event.act == Act::Delete;
         let begin = self.cursor.map_or(0, |cursor| cursor + 1);
+        let first = (begin..self.steps.len()).find(|place| is_delete(place) || !self.needs_no_effect(*place));
+        let first = first.filter(is_delete);
         let next = next.filter(|next| next.did != Did::Deleted && self.scene.member(next) == self.scene.member(effect));
         if let Some(write) = next.and_then(|next| self.place_of_write(next)) {
             let passed = |place: &usize| is_delete(place) || self.needs_no_effect(*place);
             let chain = (0..write).rev().take_while(passed).filter(is_delete).collect::<Vec<_>>();
             // Of several in a row the first found a record. The list runs backwards.
             let onward = chain.iter().rev().find(|place| **place >= begin);
-            return onward.or(chain.last()).copied();
+            // Or the write goes back, and the deletion was the last one before it did: so where its member stood right
+            // before it.
+            let here = self.last_effect.is_some_and(|last| self.scene.member(last) == self.scene.member(effect));
+            let found = onward.copied().or_else(|| first.filter(|_| here)).or_else(|| chain.last().copied());
+            if found.is_some() {
+                return found;
+            }
         }
-        let first = (begin..self.steps.len()).find(|place| is_delete(place) || !self.needs_no_effect(*place));
-        first
-            .filter(is_delete)
-            .or_else(|| (0..begin).rev().find(is_delete))
-            .or_else(|| (begin..self.steps.len()).find(is_delete))
+        first.or_else(|| (0..begin).rev().find(is_delete)).or_else(|| (begin..self.steps.len()).find(is_delete))
     }
 
     fn place_of_write(&self, effect: &Effect) -> Option<usize> {

@@ -122,6 +122,14 @@ impl<'r> Scene<'r> {
         meant.any(|fault| fault.to - fault.from >= away && fault.from + away <= at && at <= fault.to + WAKING)
     }
 
+    /// Whether this life of a member may have lost its partitions between two of its effects, and got them back: then it
+    /// begins again where the commit stands.
+    pub(super) fn may_have_started_over(&self, member: &str, last: Micros, next: Micros) -> bool {
+        let faults = self.recording.faults.iter().filter(|fault| cuts_off(fault));
+        let mut meant = faults.filter(|fault| fault.member.as_deref().is_none_or(|of| of == member));
+        meant.any(|fault| fault.from <= next && last <= fault.to + self.recording.about.session)
+    }
+
     /// Whether this life of a member may not have got, or not have used, the answer to an effect: its wire was broken
     /// just then, or it was cut off from its group until the repeat.
     pub(super) fn may_have_lost_the_answer(&self, member: &str, effect: Micros, repeat: Micros) -> bool {

@@ -217,6 +217,57 @@ fn a_replay_has_to_come_all_the_way() {
     assert_eq!(caught(|run| replay(run, false, true)), BTreeMap::from([(ZOMBIE_WRITES, 1)]));
 }
 
+/// A member goes back to the last two updates of an entity, which were its own.
+fn go_back(run: &mut Recording, cut_off: bool) {
+    let (before, end) = last_pair(run);
+    let (before, end) = (run.effects[before].clone(), run.effects[end].clone());
+    let member = run.requests[usize::try_from(end.request).unwrap()].member.clone();
+    run.samples.drain(..run.samples.len() - 1);
+    run.samples[0].at = 9 * SECOND;
+    effect(run, 3 * SECOND, &member, Did::Updated, &before.entity, &before.key);
+    effect(run, 3 * SECOND + 1000, &member, Did::Updated, &end.entity, &end.key);
+    if cut_off {
+        run.faults.push(Fault { to: 3 * SECOND, member: None, ..fault("wire to the broker is cut", 0, 1) });
+    }
+}
+
+#[test]
+fn a_member_goes_back_only_when_it_was_cut_off_from_its_group() {
+    assert_eq!(caught(|run| go_back(run, true)), BTreeMap::new());
+    let caught = caught(|run| go_back(run, false));
+    assert_eq!(caught.get(OUT_OF_ORDER), Some(&1), "{caught:?}");
+}
+
+#[test]
+fn a_deletion_before_a_replay_is_known_for_what_it_is() {
+    let run = perfect();
+    // An entity whose first events are writes and then a deletion, all of one member.
+    let member = |effect: &Effect| run.requests[usize::try_from(effect.request).unwrap()].member.clone();
+    let of = |entity: &str| run.effects.iter().filter(|effect| effect.entity == entity).cloned().collect::<Vec<_>>();
+    let entities: std::collections::BTreeSet<_> = run.effects.iter().map(|effect| effect.entity.clone()).collect();
+    let mut fitting = entities.iter().map(|entity| of(entity)).filter(|effects| {
+        let deleted = effects.iter().position(|effect| effect.did == Did::Deleted);
+        deleted.is_some_and(|at| at > 0 && effects[..=at].iter().all(|one| member(one) == member(&effects[0])))
+    });
+    let effects = fitting.next().unwrap();
+    let at = effects.iter().position(|effect| effect.did == Did::Deleted).unwrap();
+    let (last, name) = (effects[at].clone(), member(&effects[0]));
+    let caught = caught(|run| {
+        run.samples.drain(..run.samples.len() - 1);
+        run.samples[0].at = 9 * SECOND;
+        run.faults.push(Fault { to: 3 * SECOND, member: None, ..fault("broker restarted", 0, 1) });
+        // Right after the deletion it starts over: the same effects once more, in the microseconds that follow.
+        for (number, effect) in effects[..=at].iter().enumerate() {
+            let stamp = last.stamp + 1 + number as u64;
+            let request = request(run, last.at, &name, "PATCH", &effect.entity);
+            let did = if number == 0 { Did::Created } else { effect.did };
+            let sys_id = format!("again-{}", effect.entity);
+            run.effects.push(Effect { request, stamp, at: last.at + 1, did, sys_id, ..effect.clone() });
+        }
+    });
+    assert_eq!(caught, BTreeMap::new());
+}
+
 #[test]
 fn effects_that_nobody_asked_for_are_seen() {
     assert_caught(UNEXPECTED_EFFECTS, |run| {

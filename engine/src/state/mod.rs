@@ -7,6 +7,8 @@
 //! | an entity's last applied version, its id in the CRM, its parked events | see the store |
 
 mod digest;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod memory;
 mod model;
 mod rules;
@@ -27,6 +29,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use digest::{KeyDigest, fingerprint};
+#[cfg(feature = "embedded")]
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
 
@@ -98,5 +102,7 @@ pub trait StateStore: Send + Sync + 'static {
 
 /// How long a key is remembered, unless configured otherwise (D5).
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a durable store remembers an entity after its last change, unless configured otherwise.
+pub const DEFAULT_ENTITY_TTL: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How long a claim holds against deliveries of other partitions, unless it is renewed.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(120);

@@ -66,6 +66,30 @@ impl<S: StateStore> Store<S> {
         Store { inner: Arc::new(inner), token, partition: self.partition, destination: Arc::clone(&self.destination) }
     }
 
+    /// A member of a test that has a destination already.
+    pub async fn with_destination(store: S, destination: &str) -> Self {
+        Self { destination: destination.into(), ..Self::new(store).await }
+    }
+
+    /// The store's next life: closed, opened again, with another token.
+    pub async fn reopened(before: Self, open: impl FnOnce() -> S) -> Self {
+        let (partition, destination) = (before.partition, Arc::clone(&before.destination));
+        drop(before);
+        Self { partition, destination, ..Self::new(open()).await }
+    }
+
+    /// Its token.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Its destination.
+    #[must_use]
+    pub fn destination(&self) -> Arc<str> {
+        Arc::clone(&self.destination)
+    }
+
     /// Another member, with that partition.
     pub async fn with_partition(&self, partition: i32) -> Self {
         Self { partition, ..self.later().await }

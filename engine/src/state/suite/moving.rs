@@ -17,7 +17,7 @@ pub async fn exported<S: PortableStore>(store: &S) -> Vec<Entry> {
     result.expect("an export");
     for entry in &mut entries {
         if let Entry::Key { expires_in_ms, .. } = entry {
-            assert!((1..=86_400_000).contains(expires_in_ms), "{expires_in_ms}");
+            assert!((1..=100_000_000).contains(expires_in_ms), "{expires_in_ms}");
             *expires_in_ms = 0;
         }
     }

@@ -123,11 +123,11 @@ impl<'r> Scene<'r> {
     }
 
     /// Whether this life of a member may have lost its partitions between two of its effects, and got them back: then it
-    /// begins again where the commit stands.
+    /// begins again where the commit stands. It may learn of the loss a session after the fault, and go on until then.
     pub(super) fn may_have_started_over(&self, member: &str, last: Micros, next: Micros) -> bool {
         let faults = self.recording.faults.iter().filter(|fault| cuts_off(fault));
         let mut meant = faults.filter(|fault| fault.member.as_deref().is_none_or(|of| of == member));
-        meant.any(|fault| fault.from <= next && last <= fault.to + self.recording.about.session)
+        meant.any(|fault| fault.from <= next && last <= fault.to + 2 * self.recording.about.session)
     }
 
     /// Whether this life of a member may not have got, or not have used, the answer to an effect: its wire was broken

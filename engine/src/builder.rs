@@ -247,8 +247,13 @@ impl EngineBuilder {
     }
 
     /// Remembers there. Default: a [`MemoryStore`].
-    pub fn store(mut self, store: impl StateStore) -> Self {
-        self.store = Some(Arc::new(store));
+    pub fn store(self, store: impl StateStore) -> Self {
+        self.shared_store(Arc::new(store))
+    }
+
+    /// Remembers in this store, which someone else may hold, too.
+    pub fn shared_store(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.store = Some(store);
         self
     }
 

@@ -9,27 +9,20 @@ use syncline_engine::core::{
 };
 use syncline_engine::dlq::KafkaDeadLettersOptions;
 use syncline_engine::source::{KafkaOptions, StartPosition};
-use syncline_engine::state::{MemoryOptions, MemoryStore};
+use syncline_engine::state::StateStore;
 use syncline_engine::{Destination, Engine, EngineBuilder};
 
-use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Route, Start, StateKind};
+use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Route, Start};
 use crate::config::{self, Config};
 
 /// An engine with everything but its shutdown signal.
-pub(crate) fn engine(config: &Config) -> EngineBuilder {
+pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuilder {
     let settings = &config.settings;
     let milliseconds = Duration::from_millis;
     let jitter = match settings.http.jitter {
         JitterKind::None => Jitter::None,
         JitterKind::Tenth => Jitter::Tenth,
         JitterKind::Full => Jitter::Full,
-    };
-    let store = match settings.state.kind {
-        StateKind::Memory => MemoryStore::new(MemoryOptions {
-            ttl: Duration::from_secs(settings.state.ttl_s),
-            max_entries: settings.state.max_entries,
-            ..MemoryOptions::default()
-        }),
     };
     let later_events = match settings.delivery.after_dead_letter {
         AfterDeadLetter::Continue => LaterEvents::Continue,
@@ -57,7 +50,7 @@ pub(crate) fn engine(config: &Config) -> EngineBuilder {
         .later_events(later_events)
         .on_outage(on_outage)
         .on_store_outage(on_store_outage)
-        .store(store)
+        .shared_store(store)
         .kafka(source, letters);
     for planned in &config.destinations {
         let mut destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Environment;
 use crate::exit::{self, Failure};
-use crate::{commands, demo, run};
+use crate::{commands, demo, run, state};
 
 /// Reads record-change events from Kafka and makes them true in CRMs: in order, without losing one,
 /// without writing one twice.
@@ -37,6 +37,27 @@ enum Command {
     },
     /// Prints the JSON Schema of the configuration.
     Schema,
+    /// Moves what is remembered from one state store to another. Stop the service first.
+    State {
+        #[command(subcommand)]
+        command: StateCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StateCommand {
+    /// Writes everything that the configured store remembers, as JSON lines.
+    Export {
+        /// The file to make. Default: stdout.
+        #[arg(long, value_name = "PATH")]
+        output: Option<PathBuf>,
+    },
+    /// Adds what an export holds to the configured store.
+    Import {
+        /// The file. Default: stdin.
+        #[arg(value_name = "PATH")]
+        input: Option<PathBuf>,
+    },
 }
 
 /// What `demo` can be told.
@@ -71,6 +92,12 @@ pub fn main() -> ExitCode {
         Command::Check => commands::check(arguments.config, &environment),
         Command::Connectors { json } => commands::connectors(json),
         Command::Schema => commands::schema(),
+        Command::State { command: StateCommand::Export { output } } => {
+            state::export(arguments.config, &environment, output.as_deref())
+        }
+        Command::State { command: StateCommand::Import { input } } => {
+            state::import(arguments.config, &environment, input.as_deref())
+        }
     })
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn policy(config: &Config) -> Vec<String> {
             lines.extend(routes.iter().map(|route| format!("route {}: {}", route.entity, route.to.join(", "))));
         }
     }
+    lines.push(format!("state: {}", config.settings.state.place()));
     lines.push(match config.admin {
         Some(address) => format!("admin: http://{address}"),
         None => "admin: off".to_owned(),

@@ -33,5 +33,6 @@ mod exit;
 mod logging;
 mod run;
 mod signals;
+mod state;
 
 pub use cli::main;

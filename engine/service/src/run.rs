@@ -12,7 +12,7 @@ use crate::config::{self, Config, Environment};
 use crate::exit::{self, Failure};
 use crate::logging::{self, Logging};
 use crate::signals::Signals;
-use crate::{assemble, cli, commands};
+use crate::{assemble, cli, commands, state};
 
 /// Runs the service until a signal, and tells how it ended.
 pub(crate) fn run(path: Option<PathBuf>, environment: &Environment) -> Result<u8, Failure> {
@@ -60,8 +60,11 @@ async fn serve(config: &Config, logging: &Logging) -> Result<u8, Failure> {
         None => None,
     };
     let metrics = Metrics::install(logging.dropped()).map_err(|error| Failure::new(exit::FAILED, error))?;
-    let engine =
-        assemble::engine(config).shutdown(signals.stop()).build().map_err(|error| Failure::new(exit::CONFIG, error))?;
+    let store = state::open(config).await?;
+    let engine = assemble::engine(config, store)
+        .shutdown(signals.stop())
+        .build()
+        .map_err(|error| Failure::new(exit::CONFIG, error))?;
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "the admin server listens");

@@ -22,6 +22,7 @@ mod real;
 #[cfg(feature = "real-kafka")]
 mod real_faults;
 mod secrets;
+mod state;
 mod trouble;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ mod plain;
 pub(crate) mod problem;
 mod prove;
 mod schema;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -110,7 +111,7 @@ pub(crate) fn load(path: Option<PathBuf>, environment: &Environment) -> Result<C
         problems: Vec::new(),
     };
     problems.extend(plain.apply(&connectors));
-    problems.extend(fit(&composed, &mut tree, &origins));
+    problems.extend(fit(&composed, &tree, &origins));
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
@@ -121,10 +122,10 @@ pub(crate) fn load(path: Option<PathBuf>, environment: &Environment) -> Result<C
 }
 
 /// Proves a configuration that was written by the program itself.
-pub(crate) fn of_tree(mut tree: Value) -> Result<Config, Problems> {
+pub(crate) fn of_tree(tree: Value) -> Result<Config, Problems> {
     let connectors = Registration::all();
     let origins = Origins::default();
-    let problems = fit(&schema::compose(&connectors), &mut tree, &origins);
+    let problems = fit(&schema::compose(&connectors), &tree, &origins);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
@@ -141,9 +142,8 @@ fn proven(tree: Value, connectors: &[&'static Registration], origins: &Origins) 
 }
 
 /// What doesn't fit the schema: first the frame, then each destination by its kind.
-fn fit(composed: &Value, tree: &mut Value, origins: &Origins) -> Vec<Problem> {
-    let mut problems = other_state(tree, origins);
-    problems.extend(validate::validate(&schema::frame(composed), tree, "", origins));
+fn fit(composed: &Value, tree: &Value, origins: &Origins) -> Vec<Problem> {
+    let mut problems = validate::validate(&schema::frame(composed), tree, "", origins);
     let destinations = tree.get("destinations").and_then(Value::as_array).into_iter().flatten();
     for (index, destination) in destinations.enumerate() {
         let Some(kind) = destination.get("type").and_then(Value::as_str) else { continue };
@@ -160,23 +160,6 @@ fn fit(composed: &Value, tree: &mut Value, origins: &Origins) -> Vec<Problem> {
     problems
 }
 
-/// Kinds of state that are planned get a sentence of their own.
-fn other_state(tree: &mut Value, origins: &Origins) -> Vec<Problem> {
-    let planned = ["embedded", "redis", "postgres"];
-    let kind = tree.pointer("/state/type").and_then(Value::as_str).unwrap_or_default();
-    if !planned.contains(&kind) {
-        return Vec::new();
-    }
-    let what = format!("the state store `{kind}` isn't in this version; the only one is `memory`");
-    // The keys of another kind of store would only be unknown ones.
-    if let Some(tree) = tree.as_object_mut() {
-        tree.remove("state");
-    }
-    let mut problem = Problem::new("/state/type", what);
-    problem.origin = origins.of("/state/type").cloned();
-    vec![problem]
-}
-
 fn missing_secrets(config: &Config, environment: &Environment) -> Vec<Problem> {
     let mut references: Vec<(String, SecretRef)> = Vec::new();
     for (index, planned) in config.destinations.iter().enumerate() {
@@ -186,6 +169,8 @@ fn missing_secrets(config: &Config, environment: &Environment) -> Vec<Problem> {
     if config.admin.is_some() {
         references.extend(config.settings.admin.token.iter().map(|token| ("/admin/token".to_owned(), token.clone())));
     }
+    let state = config.settings.state.secrets();
+    references.extend(state.into_iter().map(|(pointer, secret)| (pointer.to_owned(), secret.clone())));
     let missing = references.into_iter().filter_map(|(pointer, secret)| match secret {
         SecretRef::Env(name) if environment.text(&name).is_none() => {
             let what = format!("refers to the environment variable {name}, which is not set");

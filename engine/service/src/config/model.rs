@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use syncline_sdk::SecretRef;
 
+use super::state::State;
+
 /// Kafka's rule for names of topics.
 const TOPIC: &str = "^[A-Za-z0-9._-]{1,249}$";
 
@@ -28,7 +30,7 @@ pub(crate) struct Settings {
     /// What may be held in memory, and how long a drain may take.
     #[serde(default)]
     pub(crate) limits: Limits,
-    /// What is remembered of delivered events.
+    /// Where it is remembered what was delivered.
     #[serde(default)]
     pub(crate) state: State,
     /// The HTTP server for probes, metrics and status.
@@ -212,29 +214,6 @@ pub(crate) struct Limits {
     pub(crate) shutdown_deadline_ms: u64,
 }
 
-/// What is remembered of delivered events.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct State {
-    /// Where it is remembered.
-    #[serde(rename = "type")]
-    pub(crate) kind: StateKind,
-    /// How long an idempotency key is remembered.
-    #[schemars(range(min = 1, max = 31_536_000))]
-    pub(crate) ttl_s: u64,
-    /// Keys that are remembered at the most; the oldest are forgotten first.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub(crate) max_entries: usize,
-}
-
-/// Where it is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StateKind {
-    /// In the process: a restart forgets it, and redelivered events are written again.
-    Memory,
-}
-
 /// The HTTP server for probes, metrics and status.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -354,12 +333,6 @@ impl Default for Limits {
             revoke_deadline_ms: 35_000,
             shutdown_deadline_ms: 25_000,
         }
-    }
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { kind: StateKind::Memory, ttl_s: 86_400, max_entries: 1_000_000 }
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result
         check_routes(&settings, &destinations, connectors, &mut problems);
     }
     check_kafka(&settings, &mut problems);
+    settings.state.check(&mut problems);
     if EnvFilter::builder().parse(&settings.log.level).is_err() {
         problems.push(Problem::new("/log/level", "expected a level such as `info`, or levels by module"));
     }

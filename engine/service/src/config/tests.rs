@@ -235,8 +235,8 @@ fn an_unknown_tag_or_kind_lists_what_there_is() {
     );
     refused(with_file(&FILE.replace("name = \"crm\"\n", ""), []), &["destinations[0]: the key `name` is missing"]);
     refused(
-        with_file("[state]\ntype = \"redis\"\nurl = \"x\"\n", [CRM]),
-        &["syncline.toml:2: state.type: the state store `redis` isn't in this version; the only one is `memory`"],
+        with_file("[state]\ntype = \"sqlite\"\n", [CRM]),
+        &["syncline.toml:2: state.type: expected one of `memory`"],
     );
 }
 
@@ -299,6 +299,34 @@ fn every_connector_s_sample_is_valid() {
     }
 }
 
+#[test]
+fn each_kind_of_state_has_its_own_keys() {
+    let state = |text: &str| with_file(&format!("[state]\n{text}\n"), [CRM]);
+    for (text, kind) in [
+        ("type = \"memory\"\nmax_entries = 5", "memory"),
+        ("type = \"embedded\"\npath = \"/var/lib/x\"", "embedded"),
+        ("type = \"redis\"\naddresses = [\"a:1\"]\npassword = \"env:P\"", "redis"),
+        ("type = \"redis\"\nmode = \"sentinel\"\nmaster = \"m\"\naddresses = [\"a:1\", \"b:1\"]", "redis"),
+        ("type = \"postgres\"\ntls = false", "postgres"),
+    ] {
+        assert_eq!(state(text).unwrap().settings.state.kind(), kind, "{text}");
+    }
+    assert_eq!(with_file("", [CRM]).unwrap().settings.state.kind(), "embedded", "the default");
+    let variables = [CRM, ("SYNCLINE__STATE__PATH", "/x"), ("SYNCLINE__STATE__TYPE", "embedded")];
+    assert_eq!(with_file("", variables).unwrap().settings.state.place(), "embedded in /x");
+    refused(
+        state("type = \"embedded\"\naddresses = [\"a:1\"]"),
+        &["state.addresses: unknown key; known are: entity_ttl_s, lease_s, path"],
+    );
+    refused(state("type = \"redis\"\nmode = \"sentinel\""), &["state.master: is missing"]);
+    refused(state("type = \"redis\"\naddresses = [\"a:1\", \"b:1\"]"), &["state.addresses: one server"]);
+    refused(state("type = \"postgres\"\ncertificate_file = \"c\""), &["state.key_file: is missing"]);
+    refused(state("type = \"redis\"\nca_file = \"c\""), &["state.tls: is off"]);
+    refused(state("type = \"postgres\"\npassword = \"hunter2\""), &["state.password"]);
+    let missing = state("type = \"redis\"\npassword = \"env:P\"").unwrap().missing_secrets;
+    assert!(missing.iter().any(|problem| problem.pointer == "/state/password"), "{missing:?}");
+}
+
 /// What people write against: a change here is a change for them.
 #[test]
 fn the_schema_names_every_key() {
@@ -337,7 +365,59 @@ fn the_schema_names_every_key() {
             "shutdown_deadline_ms"
         ]
     );
-    assert_eq!(keys("/$defs/State/properties"), ["max_entries", "ttl_s", "type"]);
+    let state = schema["$defs"]["State"]["oneOf"].as_array().unwrap();
+    let state = |kind: &str| -> Vec<String> {
+        let of = |schema: &&Value| schema["properties"]["type"]["const"] == kind;
+        state.iter().find(of).unwrap()["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(state("memory"), ["lease_s", "max_entries", "ttl_s", "type"]);
+    assert_eq!(state("embedded"), ["entity_ttl_s", "lease_s", "path", "ttl_s", "type"]);
+    assert_eq!(
+        state("redis"),
+        [
+            "addresses",
+            "ca_file",
+            "certificate_file",
+            "connect_timeout_ms",
+            "database",
+            "entity_ttl_s",
+            "key_file",
+            "lease_s",
+            "master",
+            "min_replicas",
+            "mode",
+            "namespace",
+            "password",
+            "response_timeout_ms",
+            "sentinel_password",
+            "sentinel_username",
+            "tls",
+            "ttl_s",
+            "type",
+            "username"
+        ]
+    );
+    assert_eq!(
+        state("postgres"),
+        [
+            "ca_file",
+            "certificate_file",
+            "connect_timeout_ms",
+            "database",
+            "entity_ttl_s",
+            "hosts",
+            "key_file",
+            "lease_s",
+            "password",
+            "pool_size",
+            "schema",
+            "statement_timeout_ms",
+            "tls",
+            "ttl_s",
+            "type",
+            "username"
+        ]
+    );
     assert_eq!(keys("/$defs/Admin/properties"), ["listen", "token"]);
     assert_eq!(keys("/$defs/Log/properties"), ["format", "level"]);
     assert_eq!(keys("/$defs/Route/properties"), ["entity", "equal_version", "to", "version"]);

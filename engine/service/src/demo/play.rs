@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use syncline_engine::EngineHandle;
 use syncline_engine::auth::{SecretError, SecretSource};
+use syncline_engine::state::MemoryStore;
 use syncline_sdk::SecretRef;
 use tokio::sync::oneshot;
 
@@ -50,7 +51,7 @@ pub(super) async fn play(
     let config = configure(crm.kind, fake.as_ref(), &bootstrap)?;
     let metrics = Metrics::install(logging.dropped()).map_err(|error| failed("metrics", &error))?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let engine = assemble::engine(&config)
+    let engine = assemble::engine(&config, Arc::new(MemoryStore::default()))
         .secrets(Secrets(fake.secrets()))
         .shutdown(async move { drop(stopped.await) })
         .build()
@@ -211,6 +212,7 @@ fn configure(kind: &str, fake: &dyn FakeCrm, bootstrap: &str) -> Result<Config, 
             "session_timeout_ms": 10_000, "auto_commit_interval_ms": 100,
         },
         "http": { "timeout_ms": 5000 },
+        "state": { "type": "memory" },
         "destinations": [destination],
     });
     config::of_tree(tree).map_err(|problems| Failure::new(exit::FAILED, problems))

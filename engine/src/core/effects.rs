@@ -22,7 +22,7 @@ pub struct Now {
 
 /// Names one event on its way to one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeliveryId(pub(crate) u64);
+pub struct DeliveryId(pub u64);
 
 /// Names a conversation with a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! The database: key states in buckets of time, which are dropped as a whole, and entities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,15 @@ pub(super) struct Data {
     bucket_millis: u64,
     forgotten: BTreeMap<u64, Token>,
     token: u64,
+    /// What of the two isn't in the next batch yet. A batch may hold a key only once: its writes have one
+    /// sequence number.
+    unwritten: Unwritten,
+}
+
+#[derive(Default)]
+struct Unwritten {
+    token: bool,
+    forgotten: BTreeSet<u64>,
 }
 
 /// What is written at once.
@@ -98,7 +107,7 @@ impl Data {
         }
         let token = meta.get(TOKEN).map_err(failed)?.and_then(|value| number(&value)).unwrap_or_default();
         let bucket_millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).div_ceil(BUCKETS).max(1);
-        Ok(Self { database, meta, entities, buckets, bucket_millis, forgotten, token })
+        Ok(Self { database, meta, entities, buckets, bucket_millis, forgotten, token, unwritten: Unwritten::default() })
     }
 
     pub(super) fn batch(&self) -> Batch {
@@ -111,17 +120,30 @@ impl Data {
         batch.0.durability(Some(mode)).commit().map_err(unavailable)
     }
 
-    /// The next token, not written yet: higher than all before, even if these were lost.
-    pub(super) fn next_token(&mut self, now: u64, batch: &mut Batch) -> Token {
+    /// The next token: higher than all before, even if these were lost. [`note`](Self::note) writes it.
+    pub(super) fn next_token(&mut self, now: u64) -> Token {
         self.token = self.token.saturating_add(1).max(now);
-        batch.0.insert(&self.meta, TOKEN, self.token.to_le_bytes());
+        self.unwritten.token = true;
         Token(self.token)
     }
 
-    pub(super) fn forget(&mut self, partition: PartitionHash, token: Token, batch: &mut Batch) {
+    /// What counts from now on. [`note`](Self::note) writes it.
+    pub(super) fn forget(&mut self, partition: PartitionHash, token: Token) {
         let known = self.forgotten.entry(partition.0).or_default();
         *known = token.max(*known);
-        batch.0.insert(&self.meta, [FORGOTTEN, &partition.0.to_le_bytes()].concat(), known.0.to_le_bytes());
+        self.unwritten.forgotten.insert(partition.0);
+    }
+
+    /// Adds to a batch what hasn't been written of tokens and forgotten partitions.
+    pub(super) fn note(&mut self, batch: &mut Batch) {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        if unwritten.token {
+            batch.0.insert(&self.meta, TOKEN, self.token.to_le_bytes());
+        }
+        for hash in unwritten.forgotten {
+            let token = self.forgotten.get(&hash).copied().unwrap_or_default();
+            batch.0.insert(&self.meta, [FORGOTTEN, &hash.to_le_bytes()].concat(), token.0.to_le_bytes());
+        }
     }
 
     pub(super) fn is_forgotten(&self, home: Home) -> bool {

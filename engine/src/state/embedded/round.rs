@@ -82,11 +82,11 @@ impl<'d> Round<'d> {
     pub(super) fn token(&mut self) -> Token {
         // Durable, or a second life could get it again.
         self.durable = true;
-        self.data.next_token(self.now, &mut self.batch)
+        self.data.next_token(self.now)
     }
 
     pub(super) fn forget(&mut self, partition: &TopicPartition, token: Token) {
-        self.data.forget(PartitionHash::of(partition), token, &mut self.batch);
+        self.data.forget(PartitionHash::of(partition), token);
     }
 
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Claim, StoreError> {
@@ -211,6 +211,7 @@ impl<'d> Round<'d> {
                 self.data.put_entity(&mut self.batch, digest, &row);
             }
         }
+        self.data.note(&mut self.batch);
         let batch = std::mem::replace(&mut self.batch, self.data.batch());
         self.data.write(batch, std::mem::take(&mut self.durable))
     }

@@ -68,6 +68,21 @@ async fn a_restart_forgets_nothing_and_takes_claims_over_in_doubt() {
     assert_eq!((known.remote_id.as_deref(), known.version.as_deref()), (Some("r"), Some("3")));
 }
 
+/// Tokens that are asked for at once share a round, and the highest is the one that is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_rise_over_restarts() {
+    let root = tempfile::tempdir().unwrap();
+    let mut highest = Token(0);
+    for _ in 0..3 {
+        let store = open(root.path());
+        let tokens = futures_util::future::join_all((0..200).map(|_| store.token())).await;
+        let tokens: std::collections::BTreeSet<_> = tokens.into_iter().map(Result::unwrap).collect();
+        assert_eq!(tokens.len(), 200);
+        assert!(*tokens.first().unwrap() > highest);
+        highest = *tokens.last().unwrap();
+    }
+}
+
 /// Whatever the end of the newest journal looks like, what was acknowledged before it is there, or the
 /// store says that it is damaged.
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ fn request(key: u64, token: Token) -> Result<ClaimRequest, String> {
     let event = Arc::new(Event::from_slice(json.as_bytes()).map_err(|error| error.message)?);
     Ok(ClaimRequest {
         delivery: DeliveryId(key),
-        destination: "servicenow-prod".into(),
+        destination: "crm-prod".into(),
         event,
         partition: TopicPartition::new("internal.customer.events", 0),
         token,

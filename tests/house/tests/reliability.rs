@@ -1,4 +1,4 @@
-//! The catalogue of faults in `docs/src/reliability.md`: complete, and its tests exist.
+//! The catalogue of faults in `docs/reliability.md`: complete, and its tests exist.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ fn root() -> PathBuf {
 }
 
 fn page() -> String {
-    std::fs::read_to_string(root().join("docs/src/reliability.md")).unwrap()
+    std::fs::read_to_string(root().join("docs/reliability.md")).unwrap()
 }
 
 /// The tests that a text names in backticks, as file and function.

@@ -53,7 +53,7 @@ use crate::record::TopicPartition;
 /// - **Repetition.** After an error nothing is known; every method may be called again with the same
 ///   arguments.
 ///
-/// [`suite`] has the tests of this contract, for any store (feature `testing`).
+/// `state::suite` has the tests of this contract, for any store (feature `testing`).
 #[async_trait]
 pub trait StateStore: Send + Sync + 'static {
     /// Gives a token that is higher than all that were given before, by any member.

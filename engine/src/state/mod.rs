@@ -9,6 +9,8 @@
 mod digest;
 mod memory;
 mod model;
+#[cfg(feature = "redis")]
+mod redis;
 mod rules;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
@@ -30,6 +32,8 @@ pub use digest::{KeyDigest, fingerprint};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisClientCertificate, RedisOptions, RedisStore, RedisTls, RedisTopology};
 pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
 
 use crate::record::TopicPartition;

@@ -11,6 +11,8 @@ mod digest;
 mod embedded;
 mod memory;
 mod model;
+#[cfg(feature = "redis")]
+mod redis;
 mod rules;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
@@ -34,6 +36,8 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisClientCertificate, RedisOptions, RedisStore, RedisTls, RedisTopology};
 pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
 
 use crate::record::TopicPartition;
@@ -57,7 +61,7 @@ use crate::record::TopicPartition;
 /// - **Repetition.** After an error nothing is known; every method may be called again with the same
 ///   arguments.
 ///
-/// [`suite`] has the tests of this contract, for any store (feature `testing`).
+/// `state::suite` has the tests of this contract, for any store (feature `testing`).
 #[async_trait]
 pub trait StateStore: Send + Sync + 'static {
     /// Gives a token that is higher than all that were given before, by any member.

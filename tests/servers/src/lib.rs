@@ -6,5 +6,12 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     reason = "tests: what fails here fails the test"
 )]
+
+pub mod process;
+pub mod redis;
+pub mod redis_groups;
+pub mod resp;
+pub mod tls;

@@ -8,3 +8,6 @@
     clippy::indexing_slicing,
     reason = "tests: what fails here fails the test"
 )]
+
+pub mod postgres;
+pub mod process;

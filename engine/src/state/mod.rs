@@ -9,6 +9,8 @@
 mod digest;
 mod memory;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rules;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
@@ -29,7 +31,8 @@ use async_trait::async_trait;
 pub use digest::{KeyDigest, fingerprint};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
-
+#[cfg(feature = "postgres")]
+pub use postgres::{ClientCertificate, PostgresOptions, PostgresStore, PostgresTls};
 pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
 
 use crate::record::TopicPartition;

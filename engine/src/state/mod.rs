@@ -11,6 +11,8 @@ mod digest;
 mod embedded;
 mod memory;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod rules;
@@ -38,6 +40,8 @@ pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Rele
 
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisClientCertificate, RedisOptions, RedisStore, RedisTls, RedisTopology};
+#[cfg(feature = "postgres")]
+pub use postgres::{ClientCertificate as PostgresClientCertificate, PostgresOptions, PostgresStore, PostgresTls};
 pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
 
 use crate::record::TopicPartition;

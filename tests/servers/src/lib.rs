@@ -10,6 +10,7 @@
     reason = "tests: what fails here fails the test"
 )]
 
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod redis_groups;

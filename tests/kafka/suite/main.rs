@@ -23,6 +23,8 @@ mod real;
 mod real_faults;
 mod secrets;
 mod state;
+#[cfg(feature = "real-stores")]
+mod stores;
 mod trouble;
 
 use std::collections::BTreeMap;

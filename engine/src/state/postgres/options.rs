@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use syncline_sdk::SecretRef;
 
-use super::super::{DEFAULT_LEASE, DEFAULT_TTL, StoreError};
+use super::super::{DEFAULT_ENTITY_TTL, DEFAULT_LEASE, DEFAULT_TTL, StoreError};
 
 /// Settings of a [`PostgresStore`](super::PostgresStore).
 ///
@@ -82,7 +82,7 @@ impl Default for PostgresOptions {
             schema: "syncline".into(),
             pool_size: 8,
             ttl: DEFAULT_TTL,
-            entity_ttl: Duration::from_secs(90 * 24 * 60 * 60),
+            entity_ttl: DEFAULT_ENTITY_TTL,
             lease: DEFAULT_LEASE,
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(5),

@@ -1,4 +1,4 @@
-//! What lies where in Redis, as `docs/src/decisions/0011-redis-layout.md` has it. Members of different versions share
+//! What lies where in Redis, as `docs/decisions/0011-redis-layout.md` has it. Members of different versions share
 //! it, so that it must never change without a new [`SCHEMA`].
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};

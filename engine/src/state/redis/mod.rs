@@ -1,7 +1,7 @@
 //! Memory in Redis, shared by many members: one server, a master that sentinels name, or a cluster.
 //!
 //! What belongs together happens in one script. In a cluster a key and its entity lie on different servers, and
-//! [`apart`] has the order of steps that loses nothing. `docs/src/decisions/0011-redis-layout.md` tells what lies where,
+//! [`apart`] has the order of steps that loses nothing. `docs/decisions/0011-redis-layout.md` tells what lies where,
 //! and what a crash can leave behind.
 
 mod apart;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use syncline_sdk::SecretRef;
 
-use super::super::{DEFAULT_LEASE, DEFAULT_TTL, StoreError};
+use super::super::{DEFAULT_ENTITY_TTL, DEFAULT_LEASE, DEFAULT_TTL, StoreError};
 
 /// Where a [`RedisStore`](super::RedisStore) is, and how long it remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,9 +109,6 @@ impl Default for RedisTopology {
         Self::Standalone { address: "localhost:6379".to_owned() }
     }
 }
-
-/// How long an entity is remembered after its last change, unless configured otherwise.
-const DEFAULT_ENTITY_TTL: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 impl RedisOptions {
     /// Whether these can be meant, before anything is connected.

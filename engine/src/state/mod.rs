@@ -41,7 +41,7 @@ pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Rele
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisClientCertificate, RedisOptions, RedisStore, RedisTls, RedisTopology};
 #[cfg(feature = "postgres")]
-pub use postgres::{ClientCertificate as PostgresClientCertificate, PostgresOptions, PostgresStore, PostgresTls};
+pub use postgres::{PostgresClientCertificate, PostgresOptions, PostgresStore, PostgresTls};
 pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
 
 use crate::record::TopicPartition;

@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use syncline_engine::state::suite::{Store, event};
-use syncline_engine::state::{ClientCertificate, MemoryStore, PostgresOptions, PostgresStore, PostgresTls, StateStore};
+use syncline_engine::state::{
+    MemoryStore, PostgresClientCertificate, PostgresOptions, PostgresStore, PostgresTls, StateStore,
+};
 use syncline_server_tests::postgres::{Options, Postgres};
 use syncline_server_tests::process::free_port;
 
@@ -42,7 +44,7 @@ async fn a_client_certificate_is_as_good_as_a_password() {
     let server = Postgres::start(Options { tls: true, ..Options::default() });
     server.sql("CREATE ROLE certified LOGIN SUPERUSER");
     let (certificate_file, key_file) = server.client_certificate();
-    let client = Some(ClientCertificate { certificate_file, key_file });
+    let client = Some(PostgresClientCertificate { certificate_file, key_file });
     let with = |client| PostgresOptions {
         username: "certified".into(),
         password: None,
@@ -51,7 +53,7 @@ async fn a_client_certificate_is_as_good_as_a_password() {
     };
     open(&with(client)).await.token().await.unwrap();
     assert_refused(&not_opened(&with(None)).await, &["requires a valid client certificate"]);
-    let swapped = ClientCertificate { certificate_file: server.ca_file(), key_file: server.ca_file() };
+    let swapped = PostgresClientCertificate { certificate_file: server.ca_file(), key_file: server.ca_file() };
     assert_refused(&not_opened(&with(Some(swapped))).await, &["no private key in PEM"]);
 }
 

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-pub use options::{ClientCertificate, PostgresOptions, PostgresTls};
+pub use options::{PostgresClientCertificate, PostgresOptions, PostgresTls};
 
 use super::{Claim, ClaimRequest, Completed, Completion, Entry, PortableStore, Release, StateStore, StoreError, Token};
 use crate::auth::SecretSource;

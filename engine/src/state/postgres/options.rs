@@ -58,13 +58,13 @@ pub enum PostgresTls {
         /// that the operating system trusts.
         ca_file: Option<PathBuf>,
         /// What this program shows of itself.
-        client: Option<ClientCertificate>,
+        client: Option<PostgresClientCertificate>,
     },
 }
 
 /// A client's certificate. The files are read again for each connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
+pub struct PostgresClientCertificate {
     /// The file with the certificate and its chain, in PEM.
     pub certificate_file: PathBuf,
     /// The file with its private key, in PEM, unencrypted.

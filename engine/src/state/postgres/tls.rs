@@ -15,10 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
-use super::options::ClientCertificate;
+use super::options::PostgresClientCertificate;
 
 /// Makes TLS connections. The files are read anew, so that replaced certificates are found.
-pub(super) async fn connector(ca_file: Option<&Path>, client: Option<&ClientCertificate>) -> Result<Tls, String> {
+pub(super) async fn connector(
+    ca_file: Option<&Path>,
+    client: Option<&PostgresClientCertificate>,
+) -> Result<Tls, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,7 +1,7 @@
 //! Keys and entities on different servers of a cluster: what comes late, or at the same time, undoes nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syncline_engine::state::suite::{Store, applied, event};
 use syncline_engine::state::{Claim, Completed, Ending, StateStore};
@@ -18,7 +18,9 @@ async fn who_takes_over_in_the_middle_has_the_last_word() {
     let options = cluster_options(&cluster);
     let zombie = Arc::new(Store::new(open(options.clone()).await).await);
     let owner = Arc::new(zombie.in_another(open(options).await).await);
-    let (mut taken, mut in_time) = (0, 0);
+    let (mut taken, mut in_time, mut fenced) = (0, 0, 0);
+    // How long a completion takes on this machine, at the moment.
+    let mut usual = Duration::from_millis(2);
     for round in 0..400_u64 {
         let (one, next) = (
             event(&format!("k{round}"), &format!("{round}"), Some("1")),
@@ -27,9 +29,12 @@ async fn who_takes_over_in_the_middle_has_the_last_word() {
         zombie.granted(round, &one).await;
         let late = tokio::spawn({
             let (zombie, one) = (Arc::clone(&zombie), Arc::clone(&one));
-            async move { zombie.apply(round, &one, "zombie's").await }
+            async move {
+                let start = Instant::now();
+                (zombie.apply(round, &one, "zombie's").await, start.elapsed())
+            }
         });
-        tokio::time::sleep(Duration::from_micros(fastrand::u64(..2000))).await;
+        tokio::time::sleep(usual.mul_f64(1.5 * fastrand::f64())).await;
         let claimed = owner.claim(round, &one).await;
         let (last, version) = match claimed {
             Claim::Duplicate { .. } => {
@@ -49,8 +54,11 @@ async fn who_takes_over_in_the_middle_has_the_last_word() {
             }
             ref other => panic!("{other:?}"),
         };
-        let answer = late.await.unwrap();
-        assert_eq!(answer == Completed::Stored, last == "zombie's", "round {round}: {claimed:?}");
+        let (answer, took) = late.await.unwrap();
+        usual = (usual * 9 + took) / 10;
+        // Who comes when it is done finds that it is, as everywhere.
+        assert!(answer == Completed::Stored || last == "next", "round {round}: {claimed:?}");
+        fenced += u32::from(answer == Completed::Fenced);
         let known =
             owner.later().await.granted(5000 + round, &event(&format!("l{round}"), &format!("{round}"), None)).await;
         assert_eq!(
@@ -59,7 +67,7 @@ async fn who_takes_over_in_the_middle_has_the_last_word() {
             "round {round}"
         );
     }
-    assert!(taken > 20 && in_time > 20, "{taken} were taken over, {in_time} were in time");
+    assert!(taken > 0 && in_time > 0 && fenced > 0, "{taken} were taken over, {in_time} in time, {fenced} fenced");
 }
 
 #[tokio::test]

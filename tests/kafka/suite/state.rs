@@ -16,7 +16,7 @@ impl Scene {
         self.broker.produce_all(events).await;
     }
 
-    async fn command(&self, arguments: &[&str]) -> (bool, String) {
+    pub(crate) async fn command(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Service::start(env!("CARGO_BIN_EXE_servicenow-service"), arguments, &self.variables);
         let status = command.wait().await;
         // Its last lines are read after its end.
@@ -119,4 +119,36 @@ async fn memory_moves_to_another_store() {
     scene.variables.remove("SYNCLINE__STATE__PATH");
     let (done, said) = scene.command(&["state", "export"]).await;
     assert!(!done && said.contains("nothing to move"), "{said}");
+}
+
+/// An id that is remembered spares the look-up, also after a restart; one that is gone from the CRM is looked up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_id_spares_the_look_up_and_heals() {
+    let mut scene = Scene::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    scene.remembers_in(&folder.path().join("state"));
+    let requests = |scene: &Scene, from: usize| {
+        scene.crm.ledger()[from..].iter().map(|entry| entry.method.clone()).collect::<Vec<_>>()
+    };
+    scene.broker.produce(customer(1, "created")).await;
+    let service = scene.run();
+    scene.wait_for_records(1).await;
+    service.stop().await;
+    assert_eq!(requests(&scene, 0), ["GET", "POST"]);
+    let effects = |count: usize| move |crm: &ServiceNow| crm.effects(TABLE).len() >= count;
+
+    scene.broker.produce(customer(1, "updated")).await;
+    let service = scene.run();
+    assert!(scene.crm.wait_until(effects(2), PATIENCE).await);
+    assert_eq!(requests(&scene, 2), ["PATCH"]);
+
+    // Somebody deletes the record by hand.
+    let record = scene.crm.records(TABLE).remove(0);
+    scene.crm.delete(TABLE, record.sys_id()).unwrap();
+    let event = customer(1, "updated").replace("-updated", "-updated-again");
+    scene.broker.produce(event).await;
+    scene.wait_for_records(1).await;
+    service.stop().await;
+    assert_eq!(requests(&scene, 3), ["PATCH", "GET", "POST"]);
+    assert_eq!(scene.broker.dead_letter_count().await, 0);
 }

@@ -158,3 +158,37 @@ async fn a_store_that_cannot_be_opened_is_told_at_the_start() {
     let mut service = scene.run();
     assert_eq!(service.wait().await.code(), Some(1), "it may be there later");
 }
+
+/// From a folder to Redis to PostgreSQL: no key is lost on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_moves_from_kind_to_kind() {
+    let redis = RedisServer::start(durable()).await;
+    let postgres = Postgres::start(postgres::Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new().await;
+    scene.set("SYNCLINE__KAFKA__AUTO_COMMIT_INTERVAL_MS", "60000");
+    scene.set("SYNCLINE__STATE__PATH", folder.path().join("state").to_str().unwrap());
+    scene.produce_numbers(0, 30).await;
+    let service = scene.run();
+    scene.wait_for_records(30).await;
+    Service::settle().await;
+    service.kill().await;
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (step, next) in ["redis", "postgres"].into_iter().enumerate() {
+        let file = path(&format!("{step}.jsonl"));
+        let (done, said) = scene.command(&["state", "export", "--output", &file]).await;
+        assert!(done && said.contains("exported 30 keys and 30 entities"), "to {next}: {said}");
+        scene.variables.retain(|name, _| !name.starts_with("SYNCLINE__STATE__"));
+        match next {
+            "redis" => scene.remembers_in_redis(&redis),
+            _ => scene.remembers_in_postgres(&postgres),
+        }
+        let (done, said) = scene.command(&["state", "import", &file]).await;
+        assert!(done && said.contains("imported 30 keys and 30 entities"), "to {next}: {said}");
+    }
+    scene.produce_numbers(30, 33).await;
+    let service = scene.run();
+    scene.wait_for_records(33).await;
+    service.stop().await;
+    assert_eq!(scene.crm.effects(TABLE).len(), 33, "each once, in its third store");
+}

@@ -18,6 +18,8 @@ pub struct RedisSettings {
     pub tls: Option<AsksForCertificates>,
     /// An ACL user, as `name rules`. With one, the default user can't do anything.
     pub user: Option<&'static str>,
+    /// Whether it is a server of a cluster.
+    pub cluster: bool,
     /// Any other lines of its configuration.
     pub lines: Vec<String>,
 }
@@ -85,6 +87,10 @@ impl RedisServer {
             // A sentinel takes none of these.
             let is_common = |line: &&str| !line.starts_with("save") && !line.starts_with("enable");
             text = text.lines().filter(is_common).fold(String::new(), |text, line| text + line + "\n");
+        }
+        if self.settings.cluster {
+            // The bus has the port 10,000 above by default, which can be too high a number, or taken.
+            let _ = writeln!(text, "cluster-enabled yes\ncluster-node-timeout 2000\ncluster-port {}", free_port());
         }
         if let Some(fsync) = self.settings.appendfsync {
             let _ = writeln!(text, "appendonly yes\nappendfsync {fsync}");

@@ -16,12 +16,7 @@ impl RedisCluster {
     pub async fn start(settings: RedisSettings) -> Self {
         let mut servers = Vec::new();
         for _ in 0..3 {
-            let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", "cluster-port 0"].map(str::to_owned);
-            let mut settings = settings.clone();
-            // The bus has the port 10,000 above by default, which can be too high a number, or taken.
-            let bus = format!("cluster-port {}", crate::process::free_port());
-            settings.lines.extend(lines.into_iter().take(2).chain([bus]));
-            servers.push(RedisServer::start(settings).await);
+            servers.push(RedisServer::start(RedisSettings { cluster: true, ..settings.clone() }).await);
         }
         for (index, server) in servers.iter().enumerate() {
             let (first, last) = (index * 16384 / 3, (index + 1) * 16384 / 3 - 1);

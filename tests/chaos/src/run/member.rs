@@ -110,6 +110,8 @@ impl Place {
             .env("HTTP_TIMEOUT", TIMEOUT.as_secs().to_string())
             .env("HTTP_MAX_RETRIES", RETRIES.to_string())
             .env("SYNCLINE__KAFKA__SESSION_TIMEOUT_MS", SESSION.as_millis().to_string())
+            // Each for itself: what a member forgets with its life, the next one repeats.
+            .env("SYNCLINE__STATE__TYPE", "memory")
             .env("SYNCLINE__ADMIN__LISTEN", "off")
             .current_dir(&shared.folder)
             .stdin(Stdio::null())

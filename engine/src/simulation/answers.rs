@@ -152,10 +152,13 @@ impl World {
             self.soon(30, Happening::Tell(id, Input::Claimed(claim.delivery, claim.token, answer)));
         }
         for (index, completion) in completions.into_iter().enumerate() {
-            let applied = matches!(completion.ending, Ending::Applied { .. });
-            if applied && stored.as_ref().is_some_and(|stored| stored[index] == Completed::Stored) {
+            if stored.as_ref().is_some_and(|stored| stored[index] == Completed::Stored) {
                 let lane = completion.destination.trim_start_matches("lane-").parse().unwrap();
-                self.oracle.applied(&self.log, lane, &completion.event);
+                match completion.ending {
+                    Ending::Applied { .. } => self.oracle.applied(&self.log, lane, &completion.event),
+                    Ending::Parked { .. } => self.oracle.parked(lane, &completion.event),
+                    Ending::Unparked => {}
+                }
             }
             let answer = stored.as_ref().map(|stored| stored[index]);
             self.soon(400, Happening::Tell(id, Input::Completed(completion.delivery, answer)));

@@ -43,6 +43,8 @@ pub(super) struct Oracle {
     /// Failed attempts that count.
     pub(super) failures: BTreeMap<(Incarnation, usize, At), u32>,
     pub(super) later_events: LaterEvents,
+    /// Keys that a store has taken note of as done.
+    pub(super) applied: BTreeSet<(usize, String)>,
     /// The last dead letter of an entity, as far as a store knows.
     pub(super) dead: BTreeMap<(usize, String, Incarnation), i64>,
     /// When a throttled lane may be used again.
@@ -134,13 +136,27 @@ impl Oracle {
                 format!("{at:?} counts as dead-lettered in lane {lane}, and the broker has no letter"),
             );
         }
-        self.dead.insert((lane, log.spec(at).entity.clone(), self.memory_of(by)), at.1);
+        // What a shared store was told counts from then on, whenever its teller hears the answer.
+        if !self.shared {
+            self.dead.insert((lane, log.spec(at).entity.clone(), by), at.1);
+        }
         Ok(())
+    }
+
+    /// A shared store knows that an event lies in the dead letter queue, and parks its entity.
+    pub(super) fn parked(&mut self, lane: usize, event: &Event) {
+        if self.shared
+            && let Some((_, offset)) = event.id().split_once('-')
+        {
+            let entity = event.entity().id.clone().unwrap_or_default();
+            self.dead.insert((lane, entity, 0), offset.parse().unwrap());
+        }
     }
 
     /// A shared store knows that an event has taken effect, though whoever told it may not hear so:
     /// then the event holds nothing back any more.
     pub(super) fn applied(&mut self, log: &Log, lane: usize, event: &Event) {
+        self.applied.insert((lane, event.idempotency_key().to_owned()));
         let dead = (lane, event.entity().id.clone().unwrap_or_default(), 0);
         let key = |partition: i32, offset: i64| &log.spec((partition, offset)).key;
         let partition = dead.1.split_once('-').and_then(|(partition, _)| partition.parse().ok()).unwrap_or_default();

@@ -114,8 +114,9 @@ impl Oracle {
             return broken("D5", format!("key {} took effect again in lane {lane}", spec.key));
         }
         let dead = self.dead.get(&(lane, spec.entity.clone(), memory));
+        // Of a shared store it isn't known well enough here which of an entity's letters it holds.
         if self.later_events == LaterEvents::Park
-            && !overlap
+            && !self.shared
             && dead.is_some_and(|dead| *dead < effect.at.1 && log.spec((effect.at.0, *dead)).key != spec.key)
         {
             return broken("parking", format!("{:?} took effect before the dead letter of offset {dead:?}", effect.at));

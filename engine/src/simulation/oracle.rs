@@ -114,9 +114,8 @@ impl Oracle {
             return broken("D5", format!("key {} took effect again in lane {lane}", spec.key));
         }
         let dead = self.dead.get(&(lane, spec.entity.clone(), memory));
-        // Of a shared store it isn't known well enough here which of an entity's letters it holds.
         if self.later_events == LaterEvents::Park
-            && !self.shared
+            && !overlap
             && dead.is_some_and(|dead| *dead < effect.at.1 && log.spec((effect.at.0, *dead)).key != spec.key)
         {
             return broken("parking", format!("{:?} took effect before the dead letter of offset {dead:?}", effect.at));
@@ -146,7 +145,10 @@ impl Oracle {
 
     /// A shared store knows that an event lies in the dead letter queue, and parks its entity.
     pub(super) fn parked(&mut self, lane: usize, event: &Event) {
+        // What is done needs no letter, whoever has written one.
+        let done = self.applied.contains(&(lane, event.idempotency_key().to_owned()));
         if self.shared
+            && !done
             && let Some((_, offset)) = event.id().split_once('-')
         {
             let entity = event.entity().id.clone().unwrap_or_default();

@@ -51,19 +51,22 @@ async fn a_password_that_is_rotated_in_mid_flight_costs_one_refresh() {
     let mut scene = Scene::new().await;
     let folder = tempfile::tempdir().unwrap();
     let password = credentials_in_files(&mut scene, folder.path(), COUNT);
-    // Their look-ups are under way together. Their creates then come with the old password, and all
-    // have come before the first refusal is answered.
-    scene.crm.add_rule(Rule::new(Fault::Delay(Duration::from_secs(2))));
+    // The creates come with the old password, and are answered when all are there.
+    let creates = scene.crm.add_rule(Rule::new(Fault::Held).method("POST"));
     scene.broker.produce_all(customers(COUNT)).await;
+    let look_ups = scene.crm.add_rule(Rule::new(Fault::Held).method("GET"));
     let service = scene.run();
-    let many = scene.crm.wait_until(|crm| crm.totals().in_flight >= 200, PATIENCE).await;
+    let many = scene.crm.wait_until(|crm| crm.fired(look_ups) == COUNT as u64, PATIENCE).await;
+    assert!(many, "{:?}", scene.crm.totals());
+    scene.crm.set_user("svc.sync", "rotated");
+    scene.crm.remove_rule(look_ups);
+    let many = scene.crm.wait_until(|crm| crm.fired(creates) == COUNT as u64, PATIENCE).await;
     assert!(many, "{:?}", scene.crm.totals());
     std::fs::write(&password, "rotated\n").unwrap();
-    scene.crm.set_user("svc.sync", "rotated");
+    scene.crm.remove_rule(creates);
     all_is_delivered_once(&scene, COUNT).await;
     let refused = refused(&scene);
-    // Nearly all of them on an idle machine; how many doesn't matter, as long as it is many at once.
-    assert!(refused >= 10, "only {refused} requests met the rotation");
+    assert!(refused >= 100, "only {refused} requests met the rotation");
     // Each conversation at most once, and perhaps one that began with the old password.
     assert!(refused <= COUNT + 1, "{refused} requests were refused");
     let pauses = service.lines().all().into_iter().filter(|line| line.contains("refuses our credentials")).count();

@@ -84,7 +84,7 @@ impl Instance {
             return Ending::Reply(control::ledger(&self.state.lock()).into_response());
         }
         let (ticket, fired) = self.begin(&call);
-        if !matches!(fired, Some(Fired { fault: Fault::Delay(_), .. })) {
+        if !matches!(fired, Some(Fired { fault: Fault::Delay(_) | Fault::Held, .. })) {
             return ticket.run(call, fired).await;
         }
         // hyper drops this future when the client leaves, but a transaction that has begun runs to its end.
@@ -110,6 +110,18 @@ impl Instance {
     pub(super) async fn join_detached(&self) {
         let mut detached = std::mem::take(&mut *self.detached.lock());
         detached.shutdown().await;
+    }
+
+    async fn linger(&self, fired: &Fired) {
+        match (&fired.fault, fired.rule) {
+            (Fault::Delay(wait), _) => tokio::time::sleep(*wait).await,
+            (Fault::Held, Some(rule)) => {
+                let mut changes = self.changes.subscribe();
+                // The sender is ours.
+                while self.state.lock().rules.in_force(rule) && changes.changed().await.is_ok() {}
+            }
+            _ => {}
+        }
     }
 
     fn begin(self: &Arc<Self>, call: &Call) -> (Ticket, Option<Fired>) {
@@ -188,13 +200,13 @@ impl Ticket {
             let reply = self.transact(&call);
             return self.end(Outcome::Whole(reply)).await;
         };
-        if let (Fault::Delay(wait), false) = (&fired.fault, fired.after_commit) {
-            tokio::time::sleep(*wait).await;
+        if !fired.after_commit {
+            self.instance.linger(&fired).await;
         }
         let carries_out = fired.after_commit || fired.fault.carries_out(call.is_write());
         let reply = carries_out.then(|| self.transact(&call));
-        if let (Fault::Delay(wait), true) = (&fired.fault, fired.after_commit) {
-            tokio::time::sleep(*wait).await;
+        if fired.after_commit {
+            self.instance.linger(&fired).await;
         }
         let (method, table) = (call.method.as_str(), call.table().unwrap_or_default());
         let outcome = fired.fault.outcome(reply, method, table, self.instance.clock.now());

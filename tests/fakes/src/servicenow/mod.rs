@@ -109,14 +109,16 @@ impl ServiceNow {
         self.instance.state.lock().rules.add(rule)
     }
 
-    /// Removes one rule, if it is in force.
+    /// Removes one rule, if it is in force, and lets go what it holds.
     pub fn remove_rule(&self, id: RuleId) {
         self.instance.state.lock().rules.remove(id);
+        self.instance.changes.send_replace(());
     }
 
-    /// Removes all rules. Requests that hang already go on hanging.
+    /// Removes all rules, and lets go what they hold. Requests that hang already go on hanging.
     pub fn clear_rules(&self) {
         self.instance.state.lock().rules.clear();
+        self.instance.changes.send_replace(());
     }
 
     /// How often a rule in force has fired.

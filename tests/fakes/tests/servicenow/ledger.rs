@@ -49,6 +49,21 @@ async fn overlapping_requests_about_one_key_are_found() {
 }
 
 #[tokio::test]
+async fn a_held_answer_comes_when_its_rule_is_gone() {
+    let crm = start().await;
+    let rule = crm.add_rule(Rule::new(Fault::Held).method("POST").key("k1"));
+    let (held, request) = (create("k1"), create("k2"));
+    let other = async {
+        assert!(crm.wait_until(|crm| crm.fired(rule) == 1, PATIENCE).await);
+        assert_eq!(request.send(&crm).await.status, 201);
+        assert_eq!(crm.count("customer_account"), 1);
+        crm.remove_rule(rule);
+    };
+    let (answer, ()) = tokio::join!(held.send(&crm), other);
+    assert_eq!((answer.status, crm.count("customer_account")), (201, 2));
+}
+
+#[tokio::test]
 async fn a_sequential_client_never_overlaps() {
     let crm = start().await;
     let mut stream = TcpStream::connect(crm.address()).await.unwrap();

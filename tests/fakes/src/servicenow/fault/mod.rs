@@ -51,6 +51,9 @@ pub enum Fault {
     /// A true answer, late. Before the commit the wait comes first, and the write takes effect after it **even when
     /// the client has left**, as the vendor's transaction would.
     Delay(Duration),
+    /// A true answer, once the rule is no longer in force. Where the wait comes, and that the client may leave: as
+    /// with `Delay`.
+    Held,
     /// No answer ever, on a connection that stays open until the client or the fake gives up.
     Hang,
     /// No answer: the connection is reset (RST).

@@ -31,7 +31,7 @@ impl Fault {
     /// a spoiled answer to one is spoiled from the true answer.
     pub(in super::super) fn carries_out(&self, write: bool) -> bool {
         match self {
-            Self::Delay(_) | Self::SlowBody(_) => true,
+            Self::Delay(_) | Self::Held | Self::SlowBody(_) => true,
             Self::CutBody | Self::BrokenJson | Self::AppendedError => !write,
             _ => false,
         }
@@ -56,7 +56,7 @@ impl Fault {
             Self::HibernatingPage => Reply::text(200, HTML, HIBERNATING_PAGE),
             Self::BrokenJson => break_json(reply()),
             Self::AppendedError => append_error(reply()),
-            Self::Delay(_) => reply(),
+            Self::Delay(_) | Self::Held => reply(),
             Self::CutBody => return Outcome::Cut(reply()),
             Self::SlowBody(over) => return Outcome::Slow(reply(), *over),
             Self::Hang => return Outcome::Hang,

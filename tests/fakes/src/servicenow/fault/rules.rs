@@ -65,6 +65,10 @@ impl Rules {
         self.active.clear();
     }
 
+    pub(in super::super) fn in_force(&self, id: RuleId) -> bool {
+        self.active.iter().any(|active| active.id == id)
+    }
+
     pub(in super::super) fn fired(&self, id: RuleId) -> u64 {
         self.active.iter().find(|active| active.id == id).map_or(0, |active| active.fired)
     }

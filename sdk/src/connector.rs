@@ -1,7 +1,7 @@
 //! The trait that every connector implements.
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::{Auth, BaseUrl, Batch, Event, Outbound, Reason, Reply, Verdicts};
 
@@ -39,6 +39,27 @@ pub trait CrmConnector: Debug + Send + Sync + 'static {
 
     /// What follows from the reply to `sent`: another request, or one verdict for each event.
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress;
+
+    /// What a reply, of any status, says about the provider's limits. The engine does the arithmetic,
+    /// so that they are kept before the first refusal. Where a reply says nothing, nothing changes.
+    fn readings(&self, _reply: &Reply) -> Vec<QuotaReading> {
+        Vec::new()
+    }
+}
+
+/// What a reply says about one of the provider's limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaReading {
+    /// What the limit is called, such as `day`: from a small fixed set, as it becomes a metric's label.
+    pub name: &'static str,
+    /// Requests that all programs under this limit together may make in one window.
+    pub limit: u64,
+    /// How many of them are left. `None` where the provider doesn't tell: then ours are counted.
+    pub remaining: Option<u64>,
+    /// The window's length.
+    pub window: Duration,
+    /// When the present window ends. `None` where any stretch of that length counts.
+    pub resets: Option<SystemTime>,
 }
 
 /// What follows from a reply.
@@ -63,6 +84,19 @@ pub struct Endpoint {
     pub limits: Limits,
     /// What the connector can do.
     pub capabilities: Capabilities,
+    /// Whether the provider's cookies are kept.
+    pub cookies: Cookies,
+}
+
+/// Whether a provider's cookies are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cookies {
+    /// None are.
+    #[default]
+    Discard,
+    /// In jars, each of which has one request under way at a time: for providers that let the
+    /// requests of one session wait for each other.
+    JarPerWorker,
 }
 
 /// A provider's limits for one request, and a sensible number of them at a time.

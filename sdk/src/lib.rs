@@ -31,7 +31,7 @@ pub use auth::{Auth, SecretRef};
 pub use batch::{Batch, Item, Remembered};
 pub use bytes::Bytes;
 pub use config::{BaseUrl, ConfigError, ConnectorConfig, Registration};
-pub use connector::{Capabilities, CrmConnector, Endpoint, Limits, Progress};
+pub use connector::{Capabilities, Cookies, CrmConnector, Endpoint, Limits, Progress, QuotaReading};
 pub use event::{Entity, Event, EventError, Operation};
 pub use fields::{FieldMap, FieldRule};
 pub use outbound::{Method, Outbound, Replay, escape_path_segment};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use syncline_sdk::{Auth, BaseUrl, ConfigError, ConnectorConfig, CrmConnector, Endpoint, FieldMap, FieldRule, Limits};
+use syncline_sdk::{
+    Auth, BaseUrl, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, FieldMap, FieldRule, Limits,
+};
 
 use crate::encode::Mapping;
 use crate::{CAPABILITIES, ServiceNow};
@@ -77,8 +79,13 @@ impl ConnectorConfig for ServiceNowConfig {
             return Err(ConfigError::new("entities", "name the table of at least one entity type"));
         }
         let limits = Limits { batch_events: 1, body_bytes: BODY_BYTES, concurrency: CONCURRENCY };
-        let endpoint =
-            Endpoint { base_url: self.base_url.clone(), auth: self.auth.clone(), limits, capabilities: CAPABILITIES };
+        let endpoint = Endpoint {
+            base_url: self.base_url.clone(),
+            auth: self.auth.clone(),
+            limits,
+            capabilities: CAPABILITIES,
+            cookies: Cookies::Discard,
+        };
         let entities = self.entities.iter().map(|(kind, entity)| Ok((kind.clone(), entity.prove(kind)?)));
         Ok(Arc::new(ServiceNow { endpoint, entities: entities.collect::<Result<_, _>>()? }))
     }

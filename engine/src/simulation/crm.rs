@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use syncline_sdk::{
-    Auth, BaseUrl, Batch, Bytes, Capabilities, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress,
-    Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
+    Auth, BaseUrl, Batch, Bytes, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound,
+    Progress, Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 
 /// Where a record is: partition and offset.
@@ -26,6 +26,7 @@ impl Connector {
             auth: Auth::None {},
             limits: Limits { batch_events, body_bytes: 1000, concurrency: 4 },
             capabilities: Capabilities { look_up },
+            cookies: Cookies::Discard,
         })
     }
 }

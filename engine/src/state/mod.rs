@@ -6,6 +6,7 @@
 //! | one that is done, or in doubt | a time to live, by default 24 hours |
 //! | an entity's last applied version, its id in the CRM, its parked events | see the store |
 
+mod budget;
 mod digest;
 #[cfg(feature = "embedded")]
 mod embedded;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use budget::{Allowance, Draw, Drawn, PARTS};
 pub use digest::{KeyDigest, fingerprint};
 #[cfg(feature = "embedded")]
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
@@ -100,6 +102,38 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when that can't be made to outlive the process.
     async fn forget(&self, partitions: &[(TopicPartition, Token)]) -> Result<(), StoreError>;
+
+    /// The value last set under a name by [`set_note`](Self::set_note), by any member. Notes don't
+    /// expire.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be asked, or keeps no notes.
+    async fn note(&self, _name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Err(StoreError::Refused("this store keeps no notes".to_owned()))
+    }
+
+    /// Keeps a small value (at most 64 KiB) under a name, and outlives whatever `complete` outlives.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be written, or keeps no notes.
+    async fn set_note(&self, _name: &str, _value: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::Refused("this store keeps no notes".to_owned()))
+    }
+
+    /// Whether members with this store share the budgets of [`draw`](Self::draw).
+    fn shares_budgets(&self) -> bool {
+        false
+    }
+
+    /// Takes requests out of shared budgets, all in one round trip. The answers are in the order of
+    /// the draws. What all members together are granted never exceeds an allowance; what is granted
+    /// and not used is lost. Time is the store's own, so that members' clocks don't matter.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be asked, or shares no budgets.
+    async fn draw(&self, _draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
+        Err(StoreError::Refused("this store shares no budgets".to_owned()))
+    }
 
     /// How long its claims hold against deliveries of other partitions. The engine renews one that
     /// is older than half of this before it sends anything for it.

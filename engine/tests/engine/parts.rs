@@ -11,8 +11,8 @@ use syncline_engine::record::{Record, TopicPartition};
 use syncline_engine::source::{Closed, EventSource, SourceError, SourceEvent, SourceHealth};
 use syncline_engine::transport::{HttpRequest, HttpTransport, TransportFault};
 use syncline_sdk::{
-    Auth, BaseUrl, Batch, Bytes, Capabilities, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress,
-    Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
+    Auth, BaseUrl, Batch, Bytes, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound,
+    Progress, Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -225,6 +225,7 @@ pub fn toy() -> Toy {
         auth: Auth::None {},
         limits: Limits { batch_events: 1, body_bytes: 1000, concurrency: 8 },
         capabilities: Capabilities { look_up: false },
+        cookies: Cookies::Discard,
     })
 }
 

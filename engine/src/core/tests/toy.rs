@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use syncline_sdk::{
-    Auth, BaseUrl, Batch, Capabilities, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress, Reason,
-    Replay, Reply, Verdict, Verdicts, default_verdict,
+    Auth, BaseUrl, Batch, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress,
+    Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 
 /// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch. 200 is delivered, 208 unchanged,
@@ -29,6 +29,7 @@ impl Toy {
             auth: Auth::None {},
             limits: Limits { batch_events, body_bytes: 1000, concurrency },
             capabilities: Capabilities { look_up },
+            cookies: Cookies::Discard,
         };
         Self { endpoint, concurrency }
     }

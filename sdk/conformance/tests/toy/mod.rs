@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use syncline_sdk::{
-    Auth, BaseUrl, Batch, Capabilities, ConfigError, ConnectorConfig, CrmConnector, Endpoint, Event, Limits, Method,
-    Operation, Outbound, Progress, Reason, Registration, Replay, Reply, Verdict, Verdicts, default_verdict,
+    Auth, BaseUrl, Batch, Capabilities, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, Event, Limits,
+    Method, Operation, Outbound, Progress, Reason, Registration, Replay, Reply, Verdict, Verdicts, default_verdict,
     escape_path_segment,
 };
 
@@ -89,7 +89,8 @@ impl ConnectorConfig for ToyConfig {
         let limits =
             Limits { batch_events: usize::from(self.fault != Fault::TakesNoEvents), body_bytes: 4096, concurrency: 1 };
         let capabilities = Capabilities { look_up: self.fault == Fault::ClaimsALookUp };
-        let endpoint = Endpoint { base_url: self.base_url.clone(), auth: self.auth.clone(), limits, capabilities };
+        let (base_url, auth) = (self.base_url.clone(), self.auth.clone());
+        let endpoint = Endpoint { base_url, auth, limits, capabilities, cookies: Cookies::Discard };
         Ok(Arc::new(Toy { endpoint, fault: self.fault, secret, count: Count::default() }))
     }
 }

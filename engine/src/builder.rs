@@ -6,88 +6,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use syncline_sdk::CrmConnector;
+use tokio::sync::mpsc;
 
 use crate::auth::{Credentials, EnvAndFiles, SecretSource};
 use crate::core::{
-    Core, CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, Now, OnOutage, OnStoreOutage, RetrySchedule,
-    VersionPolicy,
+    Core, CoreConfig, CoreError, CoreLimits, LaterEvents, Now, OnStoreOutage, RetrySchedule, VersionPolicy,
 };
+use crate::destination::Destination;
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
-use crate::runtime::{Board, Drivers, EngineStatus, LaneRuntime, Pulse, RunReport, Runtime, Shutdown, Waiting};
+use crate::handle::EngineHandle;
+use crate::runtime::{Board, Drivers, LaneRuntime, Pulse, RunReport, Runtime, Shutdown, Waiting};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
 use crate::transport::{HttpTransport, ReqwestTransport, TransportError, TransportOptions};
 
-/// A configured connector under a name.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    name: Arc<str>,
-    kind: Arc<str>,
-    version: Arc<str>,
-    connector: Arc<dyn CrmConnector>,
-    concurrency: Option<usize>,
-    timeout: Duration,
-}
-
-impl Destination {
-    /// `name` is what routes, logs and metrics call it.
-    pub fn new(name: impl Into<Arc<str>>, connector: Arc<dyn CrmConnector>) -> Self {
-        Self {
-            name: name.into(),
-            kind: "custom".into(),
-            version: "0".into(),
-            connector,
-            concurrency: None,
-            timeout: Duration::from_secs(30),
-        }
-    }
-
-    /// What dead letters say about the connector. Default: `custom`, `0`.
-    #[must_use]
-    pub fn connector_kind(mut self, kind: impl Into<Arc<str>>, version: impl Into<Arc<str>>) -> Self {
-        self.kind = kind.into();
-        self.version = version.into();
-        self
-    }
-
-    /// Conversations under way at a time. Default: the connector's limit.
-    #[must_use]
-    pub fn concurrency(mut self, concurrency: usize) -> Self {
-        self.concurrency = Some(concurrency);
-        self
-    }
-
-    /// How long one request may take altogether. Default: 30 seconds.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-}
-
 /// An engine that is ready to run.
 pub struct Engine {
     runtime: Runtime,
+    handle: EngineHandle,
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").finish_non_exhaustive()
-    }
-}
-
-/// Tells how a running engine is.
-#[derive(Debug, Clone)]
-pub struct EngineHandle {
-    board: Arc<Board>,
-}
-
-impl EngineHandle {
-    /// How it is now.
-    #[must_use]
-    pub fn status(&self) -> EngineStatus {
-        self.board.status()
     }
 }
 
@@ -121,10 +62,10 @@ impl Engine {
         EngineBuilder::default()
     }
 
-    /// Tells how the engine is while it runs.
+    /// Tells how the engine is while it runs, and controls it.
     #[must_use]
     pub fn handle(&self) -> EngineHandle {
-        EngineHandle { board: Arc::clone(&self.runtime.board) }
+        self.handle.clone()
     }
 
     /// Runs until the shutdown signal. Needs a tokio runtime with time and I/O.
@@ -147,7 +88,6 @@ pub struct EngineBuilder {
     retry: RetrySchedule,
     limits: CoreLimits,
     later_events: LaterEvents,
-    on_outage: OnOutage,
     on_store_outage: OnStoreOutage,
     versions: BTreeMap<String, VersionPolicy>,
     kafka: Option<KafkaOptions>,
@@ -205,13 +145,6 @@ impl EngineBuilder {
     /// are delivered.
     pub fn later_events(mut self, later_events: LaterEvents) -> Self {
         self.later_events = later_events;
-        self
-    }
-
-    /// What happens to events while a destination fails for everybody. Default: the destination
-    /// waits.
-    pub fn on_outage(mut self, on_outage: OnOutage) -> Self {
-        self.on_outage = on_outage;
         self
     }
 
@@ -292,25 +225,20 @@ impl EngineBuilder {
         let mut lanes = Vec::new();
         let mut runtimes = Vec::new();
         for destination in self.destinations {
-            let endpoint = destination.connector.endpoint().clone();
+            let connector = &destination.lane.connector;
+            let endpoint = connector.endpoint().clone();
             // What the transport can't parse would dead-letter every event.
             if let Err(error) = reqwest::Url::parse(endpoint.base_url.as_str()) {
-                return Err(EngineError::Config(format!("destination `{}`: base_url: {error}", destination.name)));
+                return Err(EngineError::Config(format!("destination `{}`: base_url: {error}", destination.name())));
             }
             runtimes.push(Arc::new(LaneRuntime {
-                destination: Arc::clone(&destination.name),
+                destination: Arc::clone(destination.name()),
                 base_url: endpoint.base_url.as_str().to_owned(),
                 credentials: Credentials::new(endpoint.auth, Arc::clone(&secrets)),
                 timeout: destination.timeout,
-                entity_types: destination.connector.entity_types().into_iter().map(str::to_owned).collect(),
+                entity_types: destination.lane.connector.entity_types().into_iter().map(str::to_owned).collect(),
             }));
-            lanes.push(LaneConfig {
-                destination: destination.name,
-                connector_kind: destination.kind,
-                connector_version: destination.version,
-                concurrency: destination.concurrency.unwrap_or(endpoint.limits.concurrency),
-                connector: destination.connector,
-            });
+            lanes.push(destination.lane);
         }
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let config = CoreConfig {
@@ -319,10 +247,10 @@ impl EngineBuilder {
             retry: self.retry,
             limits: self.limits,
             later_events: self.later_events,
-            on_outage: self.on_outage,
             on_store_outage: self.on_store_outage,
             versions: self.versions,
             lease: store.lease(),
+            shared_budgets: store.shares_budgets(),
         };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
         let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
@@ -350,6 +278,8 @@ impl EngineBuilder {
         };
         let board = Arc::new(Board::new(runtimes.iter().map(|lane| Arc::clone(&lane.destination))));
         let pulse = Arc::new(Pulse::new(source.session_timeout()));
+        let (controls, controlled) = mpsc::unbounded_channel();
+        let handle = EngineHandle::new(Arc::clone(&board), controls);
         let runtime = Runtime {
             core,
             source,
@@ -359,8 +289,9 @@ impl EngineBuilder {
             board,
             close_deadline: CLOSE_DEADLINE,
             waiting: Waiting::default(),
+            controlled,
         };
-        Ok(Engine { runtime })
+        Ok(Engine { runtime, handle })
     }
 
     fn resolve_routes(&self) -> Result<BTreeMap<String, Vec<usize>>, EngineError> {
@@ -370,21 +301,22 @@ impl EngineBuilder {
         }
         let mut names = BTreeSet::new();
         for destination in &self.destinations {
-            if destination.name.is_empty() || !names.insert(&destination.name) {
-                return refuse(format!("a destination's name must be there and unique: `{}`", destination.name));
+            if destination.name().is_empty() || !names.insert(destination.name()) {
+                return refuse(format!("a destination's name must be there and unique: `{}`", destination.name()));
             }
         }
         let mut routes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         if self.routes.is_empty() {
             for (index, destination) in self.destinations.iter().enumerate() {
-                for entity in destination.connector.entity_types() {
+                for entity in destination.lane.connector.entity_types() {
                     routes.entry(entity.to_owned()).or_default().push(index);
                 }
             }
         }
         for (entity, to) in &self.routes {
             for name in to {
-                let Some(index) = self.destinations.iter().position(|destination| *destination.name == **name) else {
+                let Some(index) = self.destinations.iter().position(|destination| **destination.name() == **name)
+                else {
                     let known: Vec<_> = names.iter().map(|name| name.as_ref()).collect();
                     return refuse(format!(
                         "`{entity}` is routed to `{name}`, which is no destination; there are: {}",

@@ -29,7 +29,9 @@
 pub mod auth;
 mod builder;
 pub mod core;
+mod destination;
 pub mod dlq;
+mod handle;
 mod kafka;
 pub mod record;
 mod runtime;
@@ -39,5 +41,7 @@ pub mod source;
 pub mod state;
 pub mod transport;
 
-pub use builder::{Destination, Engine, EngineBuilder, EngineError, EngineHandle};
-pub use runtime::{DestinationStatus, EngineStatus, RunReport, describe_metrics};
+pub use builder::{Engine, EngineBuilder, EngineError};
+pub use destination::Destination;
+pub use handle::{EngineHandle, UnknownDestination};
+pub use runtime::{BudgetState, DestinationStatus, EngineStatus, RunReport, describe_metrics};

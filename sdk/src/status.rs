@@ -25,7 +25,7 @@ pub fn default_verdict(sent: &Outbound, reply: &Reply, message: &str) -> Verdict
     match reply.status {
         401 => Verdict::Unauthenticated(reason("unauthenticated")),
         408 | 425 => Verdict::Retry { reason: reason("try_later"), after },
-        429 => Verdict::Throttle { reason: reason("throttled"), after, scope: Scope::Account },
+        429 => Verdict::Throttle { reason: reason("throttled"), after, scope: Scope::Account, in_doubt: false },
         400..=499 => Verdict::Reject(reason("rejected")),
         500..=599 if sent.replay == Replay::Safe => Verdict::Retry { reason: reason("server_error"), after },
         500..=599 => Verdict::Unknown { reason: reason("server_error"), after },

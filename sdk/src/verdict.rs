@@ -34,6 +34,9 @@ pub enum Verdict {
         after: Option<RetryAfter>,
         /// How far the limit reaches.
         scope: Scope,
+        /// Whether the request may have been carried out all the same: then it is looked up before
+        /// anything is created again.
+        in_doubt: bool,
     },
     /// The credential was refused: refreshed once, then the lane pauses. Nothing is dead-lettered.
     Unauthenticated(Reason),

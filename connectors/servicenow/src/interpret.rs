@@ -144,11 +144,17 @@ fn failed(sent: &Outbound, reply: &Reply) -> Verdict {
         // The client's side of the connection went first; the transaction may have gone on.
         499 => unproven(sent, reply, "client_closed", "ServiceNow saw the connection close before it answered"),
         // Queued on a session behind another request, and perhaps never run.
-        202 => unproven(sent, reply, "queued", "ServiceNow has only queued the request, and may never run it"),
+        202 => Verdict::Throttle {
+            reason: reason("queued", "ServiceNow has only queued the request, and may never run it"),
+            after,
+            scope: Scope::Account,
+            in_doubt: true,
+        },
         200..=299 if is_html(reply) && is_hibernating(reply) => Verdict::Throttle {
             reason: reason("hibernating", "the developer instance is hibernating: wake it up in the developer portal"),
             after: None,
             scope: Scope::Account,
+            in_doubt: false,
         },
         200..=299 if is_html(reply) => Verdict::Unauthenticated(reason(
             "login_page",

@@ -48,14 +48,14 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuild
             drain_deadline: milliseconds(settings.limits.shutdown_deadline_ms),
         })
         .later_events(later_events)
-        .on_outage(on_outage)
         .on_store_outage(on_store_outage)
         .shared_store(store)
         .kafka(source, letters);
     for planned in &config.destinations {
         let mut destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))
             .connector_kind(planned.registration.kind, planned.registration.version)
-            .timeout(milliseconds(settings.http.timeout_ms));
+            .timeout(milliseconds(settings.http.timeout_ms))
+            .on_outage(on_outage);
         if let Some(concurrency) = planned.concurrency {
             destination = destination.concurrency(concurrency);
         }

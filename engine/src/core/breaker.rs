@@ -6,30 +6,85 @@ use std::time::Duration;
 use super::effects::DeliveryId;
 use super::retry::doubling;
 
-/// Tells an outage from a bad event (D8): it opens when, of the last conversations, several about
-/// different events have failed, and at least half of all. One event can
-/// fail as often as it likes.
-#[derive(Debug, Default)]
-pub(super) struct Breaker {
-    /// What ended how in the last [`WINDOW`]; `None` is a sensible answer.
-    recent: VecDeque<(Duration, Option<DeliveryId>)>,
-    /// How often it has opened since the last success; 0 means that it is closed.
-    opened: u32,
+/// When a destination counts as failing for everybody.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BreakerOptions {
+    /// What is older than this counts no more.
+    pub window: Duration,
+    /// Different events that must have failed in it: one bad event never opens the breaker.
+    pub minimum: usize,
+    /// The share of the last conversations that must have failed, from 0 to 1.
+    pub failure_rate: f64,
+    /// Conversations that must succeed one after the other, once it is half open, to close it.
+    pub probes: u32,
 }
 
-const WINDOW: Duration = Duration::from_secs(300);
-/// Deliveries that must have failed: fewer may be bad luck.
-const LEAST_FAILING: usize = 5;
-/// What is remembered of the window at the most.
-const MOST_RECENT: usize = 64;
+impl Default for BreakerOptions {
+    /// 5 events and half of all conversations within 5 minutes; 2 probes.
+    fn default() -> Self {
+        Self { window: Duration::from_secs(300), minimum: 5, failure_rate: 0.5, probes: 2 }
+    }
+}
+
+/// How a breaker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// All is well.
+    Closed,
+    /// The destination waits.
+    Open,
+    /// The destination is tried.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// The name in the admin API.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// Tells an outage from a bad event (D8): it opens when, of the last conversations, several about
+/// different events have failed, and a good part of all. One event can fail as often as it likes.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    options: BreakerOptions,
+    /// What ended how in the window; `None` is a sensible answer.
+    recent: VecDeque<(Duration, Option<DeliveryId>)>,
+    /// How often it has opened in a row; 0 means that it is closed.
+    opened: u32,
+    /// Successes since it opened last.
+    proven: u32,
+}
+
+/// What is remembered of the window at the least; more where more has to have failed.
+const RECENT: usize = 64;
 /// The first probe comes after 4 seconds, later ones at most this long apart.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Breaker {
-    /// The CRM has answered sensibly. An open breaker closes.
+    pub(super) fn new(options: BreakerOptions) -> Self {
+        Self { options, recent: VecDeque::new(), opened: 0, proven: 0 }
+    }
+
+    /// How it is while its lane doesn't wait.
+    pub(super) fn state(&self) -> BreakerState {
+        if self.opened == 0 { BreakerState::Closed } else { BreakerState::HalfOpen }
+    }
+
+    /// The CRM has answered sensibly. An open breaker closes when it has done so often enough.
     pub(super) fn good(&mut self, now: Duration) {
         if self.opened > 0 {
-            self.opened = 0;
+            self.proven += 1;
+            if self.proven < self.options.probes {
+                return;
+            }
+            (self.opened, self.proven) = (0, 0);
             self.recent.clear();
         }
         self.note(now, None);
@@ -39,10 +94,11 @@ impl Breaker {
     /// the breaker is open.
     pub(super) fn bad(&mut self, now: Duration, delivery: DeliveryId) -> Option<Duration> {
         self.note(now, Some(delivery));
+        self.proven = 0;
         if self.opened == 0 {
             let failures = self.recent.iter().filter(|(_, failed)| failed.is_some()).count();
             let failing: BTreeSet<_> = self.recent.iter().filter_map(|(_, failed)| *failed).collect();
-            if failing.len() < LEAST_FAILING || failures * 2 < self.recent.len() {
+            if failing.len() < self.options.minimum || share(failures, self.recent.len()) < self.options.failure_rate {
                 return None;
             }
             self.opened = 1;
@@ -59,11 +115,17 @@ impl Breaker {
 
     fn note(&mut self, now: Duration, failed: Option<DeliveryId>) {
         self.recent.push_back((now, failed));
-        let old = |at: &Duration| now.saturating_sub(*at) > WINDOW;
-        while self.recent.len() > MOST_RECENT || self.recent.front().is_some_and(|(at, _)| old(at)) {
+        let (window, most) = (self.options.window, RECENT.max(self.options.minimum.saturating_mul(4)));
+        let old = |at: &Duration| now.saturating_sub(*at) > window;
+        while self.recent.len() > most || self.recent.front().is_some_and(|(at, _)| old(at)) {
             self.recent.pop_front();
         }
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 #[cfg(test)]
@@ -74,7 +136,7 @@ mod tests {
 
     #[test]
     fn one_bad_event_never_opens_it() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(BreakerOptions::default());
         for second in 0..100 {
             assert_eq!(breaker.bad(SECOND * second, DeliveryId(1)), None);
         }
@@ -82,10 +144,10 @@ mod tests {
 
     #[test]
     fn it_opens_when_several_fail_and_few_work() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(BreakerOptions::default());
         (0..4).for_each(|id| assert_eq!(breaker.bad(SECOND, DeliveryId(id)), None));
         assert_eq!(breaker.bad(SECOND, DeliveryId(4)), Some(SECOND * 4));
-        let mut healthy = Breaker::default();
+        let mut healthy = Breaker::new(BreakerOptions::default());
         for id in 0..60 {
             healthy.good(SECOND);
             healthy.good(SECOND);
@@ -95,7 +157,7 @@ mod tests {
 
     #[test]
     fn failures_that_are_far_apart_are_no_outage() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(BreakerOptions::default());
         for id in 0..20_u32 {
             assert_eq!(breaker.bad(SECOND * 100 * id, DeliveryId(u64::from(id))), None);
         }
@@ -103,7 +165,7 @@ mod tests {
 
     #[test]
     fn probes_get_rarer_until_one_succeeds() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(BreakerOptions::default());
         for id in 0..5 {
             breaker.bad(SECOND, DeliveryId(id));
         }
@@ -114,6 +176,11 @@ mod tests {
         }
         assert_eq!(waits, [8, 16, 32, 60, 60, 60]);
         breaker.good(SECOND);
+        assert!(breaker.bad(SECOND, DeliveryId(1)).is_some(), "one success may be luck");
+        breaker.good(SECOND);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.good(SECOND);
+        assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(breaker.bad(SECOND, DeliveryId(1)), None);
     }
 }

@@ -18,12 +18,12 @@ use super::partitions::Standing;
 use super::policy::{self, Decision};
 use super::retry::LONGEST_WAIT;
 use super::{Core, Timer};
-use crate::transport::TransportFault;
+use crate::transport::{FaultKind, Sent, TransportFault};
 
 /// A conversation under way.
 #[derive(Debug)]
 pub(super) struct Call {
-    lane: usize,
+    pub(super) lane: usize,
     deliveries: Vec<DeliveryId>,
     request: Arc<Outbound>,
     /// Requests sent so far.
@@ -32,6 +32,9 @@ pub(super) struct Call {
     /// again blindly, whatever the last one ended with (D7).
     wrote: bool,
     credential_generation: u64,
+    /// The last request's number in its lane, and when it was sent.
+    pub(super) sequence: u64,
+    pub(super) sent_at: Duration,
 }
 
 /// The connector's contract: longer conversations are ended.
@@ -55,10 +58,11 @@ impl Core {
         }
         let connector = Arc::clone(&config.connector);
         let most = connector.endpoint().limits.batch_events;
-        while self.lanes.get(lane).is_some_and(|lane| lane.is_open()) {
+        let now = self.now.mono;
+        while self.lanes.get_mut(lane).is_some_and(|lane| lane.is_open(now)) && self.has_room(lane) {
             let mut deliveries = Vec::with_capacity(most.min(16));
             while deliveries.len() < most
-                && let Some(id) = self.lanes.get_mut(lane).and_then(|lane| lane.pop())
+                && let Some(id) = self.lanes.get_mut(lane).and_then(|lane| lane.pop(now))
             {
                 match self.deliveries.get(&id).map(|delivery| &delivery.stage) {
                     Some(Stage::Ready) if self.is_claim_old(id) => self.claim(id),
@@ -69,6 +73,9 @@ impl Core {
             if !deliveries.is_empty() {
                 self.begin(lane, connector.as_ref(), deliveries);
             }
+        }
+        if let Some(at) = self.lanes.get_mut(lane).and_then(|lane| lane.retry_blocked(now)) {
+            self.wake_lane(lane, at);
         }
     }
 
@@ -93,7 +100,17 @@ impl Core {
         let Some(state) = self.lanes.get_mut(lane) else { return };
         state.call_started();
         let credential_generation = state.credential_generation();
-        self.calls.insert(id, Call { lane, deliveries, request, requests: 0, wrote: false, credential_generation });
+        let call = Call {
+            lane,
+            deliveries,
+            request,
+            requests: 0,
+            wrote: false,
+            credential_generation,
+            sequence: 0,
+            sent_at: self.now.mono,
+        };
+        self.calls.insert(id, call);
         self.send_call(id);
     }
 
@@ -123,9 +140,19 @@ impl Core {
             }
             return;
         }
-        let generation = self.lanes.get(call.lane).map(Lane::credential_generation);
+        let lane = call.lane;
+        if !self.has_room(lane) {
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.hold(id);
+            }
+            return;
+        }
+        let now = self.now.mono;
+        let sequence = self.lanes.get_mut(lane).map(|lane| lane.pacer.take(now)).unwrap_or_default();
+        let generation = self.lanes.get(lane).map(Lane::credential_generation);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.requests += 1;
+        (call.sequence, call.sent_at) = (sequence, now);
         // A conversation that has waited must not go on with credentials that were refused meanwhile.
         call.credential_generation = generation.unwrap_or(call.credential_generation);
         let send = SendRequest {
@@ -146,6 +173,7 @@ impl Core {
         let Some(call) = self.calls.get(&id) else { return };
         let lane = call.lane;
         self.check_wish(lane, reply);
+        self.answered(id, reply);
         let Some(call) = self.calls.get(&id) else { return };
         let Some(config) = self.config.lanes.get(lane) else { return };
         let (items, connector) = (self.items(&call.deliveries), Arc::clone(&config.connector));
@@ -217,6 +245,13 @@ impl Core {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(config) = self.config.lanes.get(call.lane) else { return };
         let (request, can) = (Arc::clone(&call.request), config.connector.endpoint().capabilities);
+        let now = self.now.mono;
+        if let Some(lane) = self.lanes.get_mut(call.lane) {
+            lane.pacer.ended(now, fault.sent == Sent::Maybe);
+            if fault.kind == FaultKind::Timeout {
+                lane.concurrency.refused(now);
+            }
+        }
         self.end_with(id, |_| policy::decide_fault(fault, &request, can));
     }
 
@@ -283,7 +318,10 @@ impl Core {
                 self.refuse_delivery(id, kind, reason);
             }
             Decision::Retry { reason, after, in_doubt } => self.failed(call, id, reason, after, in_doubt),
-            Decision::Throttle { reason, after } => {
+            Decision::Throttle { reason, after, in_doubt } => {
+                if let Some(delivery) = self.deliveries.get_mut(&id) {
+                    delivery.in_doubt |= in_doubt;
+                }
                 let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.throttled(self.now.mono, after));
                 self.lane_pauses(call.lane, pause, PauseReason::Throttled, &reason);
                 if self.planted(Bug::ThrottleUsesAttempts) {
@@ -328,7 +366,8 @@ impl Core {
     fn is_outage(&mut self, call: &Call, id: DeliveryId, reason: &Reason, after: Option<Duration>) -> bool {
         // A fault has no status. What the CRM says of this event alone is no outage.
         let its_side = reason.status.is_none_or(|status| status >= 500);
-        if !its_side || self.config.on_outage == OnOutage::DeadLetter {
+        let on_outage = self.config.lanes.get(call.lane).map(|lane| lane.on_outage);
+        if !its_side || on_outage == Some(OnOutage::DeadLetter) {
             return false;
         }
         let now = self.now.mono;
@@ -377,29 +416,6 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.push(id);
         }
-    }
-
-    fn lane_pauses(&mut self, lane: usize, pause: Option<Duration>, why: PauseReason, reason: &Reason) {
-        if let Some(duration) = pause {
-            self.fact(Fact::LanePaused { lane, why, reason: reason.clone(), duration });
-            self.set_timer(duration, Timer::Lane(lane));
-        }
-    }
-
-    pub(super) fn resume_lane(&mut self, lane: usize) {
-        let Some(state) = self.lanes.get_mut(lane) else { return };
-        if state.resume(self.now.mono).is_some() {
-            let held = state.take_held();
-            self.fact(Fact::LaneResumed { lane });
-            held.into_iter().for_each(|call| self.send_call(call));
-        }
-    }
-
-    /// What was held back goes on, where its lane allows it.
-    pub(super) fn unfence(&mut self) {
-        self.fenced = false;
-        let held: Vec<_> = self.lanes.iter_mut().flat_map(Lane::take_held).collect();
-        held.into_iter().for_each(|call| self.send_call(call));
     }
 
     fn connector_panicked(&mut self, lane: usize, deliveries: &[DeliveryId], kind: FailureKind, message: String) {

@@ -1,11 +1,14 @@
 //! What the core has to know before it starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_sdk::CrmConnector;
 
+use super::breaker::BreakerOptions;
+use super::concurrency::Concurrency;
+use super::pace::PaceOptions;
 use super::retry::RetrySchedule;
 use super::version::VersionPolicy;
 
@@ -22,14 +25,14 @@ pub struct CoreConfig {
     pub limits: CoreLimits,
     /// What happens to the events of an entity after one of them was dead-lettered.
     pub later_events: LaterEvents,
-    /// What happens to events while a destination fails for everybody.
-    pub on_outage: OnOutage,
     /// What happens to events while the state store doesn't answer.
     pub on_store_outage: OnStoreOutage,
     /// Entity type → what its versions mean, where it isn't the default.
     pub versions: BTreeMap<String, VersionPolicy>,
     /// The lease of the store's claims. One older than half of it is renewed before it is used.
     pub lease: Duration,
+    /// Whether the store shares budgets among members.
+    pub shared_budgets: bool,
 }
 
 /// What happens to events while the state store doesn't answer.
@@ -80,9 +83,20 @@ pub struct LaneConfig {
     pub connector_version: Arc<str>,
     /// The connector.
     pub connector: Arc<dyn CrmConnector>,
-    /// Conversations under way at a time; at least 1.
-    pub concurrency: usize,
+    /// Conversations under way at a time.
+    pub concurrency: Concurrency,
+    /// How many requests it takes.
+    pub pace: PaceOptions,
+    /// When it counts as failing for everybody.
+    pub breaker: BreakerOptions,
+    /// What happens to events while it does.
+    pub on_outage: OnOutage,
+    /// Retries as a share of first attempts, beside ten a second. `None`: no limit.
+    pub retry_budget: Option<f64>,
 }
+
+/// Retries as a share of first attempts, unless configured otherwise.
+pub const DEFAULT_RETRY_BUDGET: f64 = 0.2;
 
 /// Limits (D10). At a limit, partitions pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,12 +148,7 @@ impl CoreConfig {
             }
         }
         for lane in &self.lanes {
-            if lane.concurrency == 0 || lane.connector.endpoint().limits.batch_events == 0 {
-                return refuse(format!(
-                    "destination `{}`: concurrency and batch size must be at least 1",
-                    lane.destination
-                ));
-            }
+            lane.check().map_err(|what| CoreError(format!("destination `{}`: {what}", lane.destination)))?;
         }
         for (entity, lanes) in &self.routes {
             if lanes.is_empty() {
@@ -165,3 +174,64 @@ impl CoreConfig {
         Ok(())
     }
 }
+
+impl LaneConfig {
+    /// As many conversations as the connector finds sensible, and nothing else out of the ordinary.
+    pub fn new(destination: impl Into<Arc<str>>, connector: Arc<dyn CrmConnector>) -> Self {
+        Self {
+            destination: destination.into(),
+            connector_kind: "custom".into(),
+            connector_version: "0".into(),
+            concurrency: Concurrency::Adaptive { min: 1, max: connector.endpoint().limits.concurrency.max(1) },
+            connector,
+            pace: PaceOptions::default(),
+            breaker: BreakerOptions::default(),
+            on_outage: OnOutage::default(),
+            retry_budget: Some(DEFAULT_RETRY_BUDGET),
+        }
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let share = |share: f64| (0.0..=MOST_RESERVED).contains(&share);
+        let (pace, breaker) = (&self.pace, &self.breaker);
+        let bounds = match self.concurrency {
+            Concurrency::Fixed(number) => number >= 1,
+            Concurrency::Adaptive { min, max } => min >= 1 && min <= max,
+        };
+        let rate = |rate: &super::pace::Rate| rate.per_second.is_finite() && rate.per_second > 0.0 && rate.burst >= 1;
+        let quota =
+            |quota: &super::pace::Quota| quota.requests >= 1 && quota.window >= SHORTEST_WINDOW && share(quota.reserve);
+        let mut names = BTreeSet::from(["rate"]);
+        let wrong = [
+            (self.connector.endpoint().limits.batch_events == 0, "the batch size must be at least 1"),
+            (!bounds, "concurrency must be at least 1, and its bounds in order"),
+            (!pace.rate.as_ref().is_none_or(rate), "a rate must be more than 0, and its burst at least 1"),
+            (
+                !pace.quotas.iter().all(quota),
+                "a quota needs at least 1 request, a window of at least a second, and a reserve from 0 to 95 %",
+            ),
+            (
+                !pace.quotas.iter().all(|quota| names.insert(&quota.name)),
+                "quotas need different names, and `rate` is taken",
+            ),
+            (!share(pace.reserve), "a reserve must be from 0 to 95 %"),
+            (
+                breaker.minimum == 0 || breaker.probes == 0 || breaker.window.is_zero(),
+                "the breaker's window, minimum and probes must be at least 1",
+            ),
+            (
+                !(breaker.failure_rate > 0.0 && breaker.failure_rate <= 1.0),
+                "the breaker's failure rate must be more than 0, and at most 1",
+            ),
+            (
+                self.retry_budget.is_some_and(|share| !(0.0..=10.0).contains(&share)),
+                "a retry budget must be from 0 to 10",
+            ),
+        ];
+        wrong.into_iter().find(|(is_wrong, _)| *is_wrong).map_or(Ok(()), |(_, what)| Err(what))
+    }
+}
+
+/// Of a limit, something has to be left.
+const MOST_RESERVED: f64 = 0.95;
+const SHORTEST_WINDOW: Duration = Duration::from_secs(1);

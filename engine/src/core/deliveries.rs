@@ -230,7 +230,7 @@ impl Core {
         if matches!(delivery.stage, Stage::BackingOff) {
             delivery.stage = Stage::Ready;
             if let Some(lane) = self.lanes.get_mut(delivery.lane) {
-                lane.push(id);
+                lane.push_retry(id);
             }
         }
     }

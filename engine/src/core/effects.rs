@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::failure::{DeadLetter, Failure, LetterId};
 use crate::record::{Record, TopicPartition};
-use crate::state::{Claim, ClaimRequest, Completed, Completion, Release, Token};
+use crate::state::{Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Release, Token};
 use crate::transport::TransportFault;
 
 /// A moment: the core has no clock.
@@ -51,6 +51,12 @@ pub enum Input {
     Completed(DeliveryId, Option<Completed>),
     /// Whether a [`DeadLetter`] has been acknowledged by the broker.
     LetterStored(LetterId, bool),
+    /// The store's answer to a [`BudgetDraw`] of that lane and budget; `None` where it couldn't answer.
+    Drawn(usize, usize, Option<Drawn>),
+    /// A person stops a lane. What is under way comes to its end.
+    Hold(usize),
+    /// A person lets a lane go on, and it is tried at once unless its provider has asked for a wait.
+    GoOn(usize),
     /// This member has been silent for so long that its partitions may be someone else's: send
     /// nothing until [`Input::Unfence`].
     Fence,
@@ -75,6 +81,8 @@ pub struct Effects {
     pub completions: Vec<Completion>,
     /// Not answered.
     pub releases: Vec<Release>,
+    /// To be answered by [`Input::Drawn`].
+    pub draws: Vec<BudgetDraw>,
     /// To be answered by [`Input::LetterStored`].
     pub letters: Vec<DeadLetter>,
     /// Offsets up to which (exclusively) partitions may be committed.
@@ -103,6 +111,7 @@ impl Effects {
             sends,
             completions,
             releases,
+            draws,
             letters,
             commits,
             pauses,
@@ -117,6 +126,7 @@ impl Effects {
             && sends.is_empty()
             && completions.is_empty()
             && releases.is_empty()
+            && draws.is_empty()
             && letters.is_empty()
             && commits.is_empty()
             && pauses.is_empty()
@@ -139,6 +149,17 @@ pub struct SendRequest {
     pub request: Arc<Outbound>,
     /// Credentials that were read for an earlier generation are read again.
     pub credential_generation: u64,
+}
+
+/// Requests to be drawn from a budget that members share.
+#[derive(Debug, Clone)]
+pub struct BudgetDraw {
+    /// Whose budget, as an index into [`CoreConfig::lanes`](super::CoreConfig::lanes).
+    pub lane: usize,
+    /// Which of its budgets.
+    pub budget: usize,
+    /// What is wanted.
+    pub draw: Draw,
 }
 
 /// How a drain ended.
@@ -259,6 +280,16 @@ pub enum Fact {
         /// Which.
         lane: usize,
     },
+    /// A person has stopped a lane.
+    LaneHeld {
+        /// Which.
+        lane: usize,
+    },
+    /// A person lets a lane go on.
+    LaneReleased {
+        /// Which.
+        lane: usize,
+    },
     /// A record came twice within one assignment, or after its end. It is ignored.
     UnexpectedRecord {
         /// Its partition.
@@ -291,9 +322,14 @@ pub enum PauseReason {
     Unauthenticated,
     /// The CRM fails for everybody.
     Outage,
+    /// A configured or learned budget is used up.
+    Quota,
 }
 
 impl PauseReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Throttled, Self::Unauthenticated, Self::Outage, Self::Quota];
+
     /// The name in metrics and logs.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -301,6 +337,7 @@ impl PauseReason {
             Self::Throttled => "throttled",
             Self::Unauthenticated => "unauthenticated",
             Self::Outage => "outage",
+            Self::Quota => "quota",
         }
     }
 }

@@ -8,10 +8,13 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHasher};
 use syncline_sdk::Entity;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, BreakerState};
+use super::concurrency::ConcurrencyLimit;
 use super::config::LaneConfig;
-use super::effects::{CallId, DeliveryId, PauseReason};
+use super::effects::{CallId, DeliveryId, Now, PauseReason};
+use super::pace::Pacer;
 use super::retry::doubling;
+use super::retry_budget::RetryBudget;
 
 /// Stands for an entity. Two entities with the same hash wait for each other, which costs time and
 /// nothing else.
@@ -32,16 +35,24 @@ impl EntityHash {
 /// A destination's queue and the state of its account.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    concurrency: usize,
+    pub(crate) concurrency: ConcurrencyLimit,
+    pub(crate) pacer: Pacer,
+    retry_budget: Option<RetryBudget>,
     /// The delivery under way of each entity, and those behind it.
     entities: FxHashMap<EntityHash, EntityQueue>,
     /// Deliveries that may be sent now. Some of them may have been given up since.
     ready: VecDeque<DeliveryId>,
+    /// Those of them that have failed before.
+    retries: VecDeque<DeliveryId>,
     in_flight: usize,
-    /// Conversations allowed at a time: fewer than `concurrency` after a pause, so that the lane
-    /// ramps up instead of bursting.
+    /// Conversations allowed at a time after a pause: few at first, so that the lane ramps up instead
+    /// of bursting.
     allowance: usize,
     pause: Option<Pause>,
+    /// Whether a person has stopped it.
+    by_hand: bool,
+    /// When it is looked at again, as it has to wait for a moment.
+    wake: Option<Duration>,
     /// Conversations whose next request waits for the end of the pause.
     held: Vec<CallId>,
     /// Throttles without a provider's wish since the last success.
@@ -83,18 +94,24 @@ const FIRST_CREDENTIAL_PAUSE_SECONDS: u64 = 30;
 const LONGEST_CREDENTIAL_PAUSE: Duration = Duration::from_secs(600);
 
 impl Lane {
-    pub(crate) fn new(config: &LaneConfig) -> Self {
+    /// `shared` where members share budgets.
+    pub(crate) fn new(config: &LaneConfig, shared: bool, now: Now) -> Self {
         Self {
-            concurrency: config.concurrency,
+            concurrency: ConcurrencyLimit::new(config.concurrency),
+            pacer: Pacer::new(&config.pace, shared, now),
+            retry_budget: config.retry_budget.map(RetryBudget::new),
             entities: FxHashMap::default(),
             ready: VecDeque::new(),
+            retries: VecDeque::new(),
             in_flight: 0,
-            allowance: config.concurrency,
+            allowance: usize::MAX,
             pause: None,
+            by_hand: false,
+            wake: None,
             held: Vec::new(),
             throttles: 0,
             credentials: Credentials::default(),
-            breaker: Breaker::default(),
+            breaker: Breaker::new(config.breaker),
             successes: 0,
             complained: None,
         }
@@ -139,18 +156,80 @@ impl Lane {
         self.ready.push_back(delivery);
     }
 
+    /// A delivery that has failed before may be sent again, as far as the budget of retries goes.
+    pub(crate) fn push_retry(&mut self, delivery: DeliveryId) {
+        self.retries.push_back(delivery);
+    }
+
     /// The next delivery to send.
-    pub(crate) fn pop(&mut self) -> Option<DeliveryId> {
-        self.ready.pop_front()
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<DeliveryId> {
+        if !self.retries.is_empty() && self.retry_blocked(now).is_none() {
+            if let Some(budget) = &mut self.retry_budget {
+                budget.spend();
+            }
+            return self.retries.pop_front();
+        }
+        let next = self.ready.pop_front()?;
+        if let Some(budget) = &mut self.retry_budget {
+            budget.earn();
+        }
+        Some(next)
+    }
+
+    /// When the next retry may be made, where one has to wait for it.
+    pub(crate) fn retry_blocked(&mut self, now: Duration) -> Option<Duration> {
+        self.retry_budget.as_mut().filter(|_| !self.retries.is_empty())?.blocked(now)
     }
 
     /// Whether a conversation may be started.
-    pub(crate) fn is_open(&self) -> bool {
-        self.pause.is_none() && self.in_flight < self.allowance.min(self.concurrency) && !self.ready.is_empty()
+    pub(crate) fn is_open(&mut self, now: Duration) -> bool {
+        let may_begin = !self.is_paused() && self.in_flight < self.allowance.min(self.concurrency.now());
+        may_begin && (!self.ready.is_empty() || (!self.retries.is_empty() && self.retry_blocked(now).is_none()))
+    }
+
+    /// How many requests want to be made, at least.
+    pub(crate) fn wanted(&self) -> usize {
+        self.ready.len() + self.retries.len() + self.held.len()
     }
 
     pub(crate) fn is_paused(&self) -> bool {
-        self.pause.is_some()
+        self.pause.is_some() || self.by_hand
+    }
+
+    /// A person stops it, or lets it go on. Tells whether that changes anything.
+    pub(crate) fn set_by_hand(&mut self, stopped: bool) -> bool {
+        std::mem::replace(&mut self.by_hand, stopped) != stopped
+    }
+
+    /// Ends a wait that is the engine's own idea, as a person knows better. What a provider has asked
+    /// for stays (D9).
+    pub(crate) fn cut_short(&mut self, now: Duration) {
+        if let Some(pause) = &mut self.pause
+            && matches!(pause.why, PauseReason::Outage | PauseReason::Unauthenticated)
+        {
+            pause.until = now;
+        }
+    }
+
+    pub(crate) fn breaker(&self) -> BreakerState {
+        match self.pause {
+            Some(Pause { why: PauseReason::Outage, .. }) => BreakerState::Open,
+            _ => self.breaker.state(),
+        }
+    }
+
+    /// Whether nobody will look at it until then.
+    pub(crate) fn wake_at(&mut self, at: Duration) -> bool {
+        let is_first = self.wake.is_none_or(|wake| at < wake);
+        if is_first {
+            self.wake = Some(at);
+        }
+        is_first
+    }
+
+    /// It is looked at.
+    pub(crate) fn woken(&mut self) {
+        self.wake = None;
     }
 
     /// The next request of a conversation waits for the end of the pause.
@@ -161,6 +240,11 @@ impl Lane {
     /// The conversations that have waited.
     pub(crate) fn take_held(&mut self) -> Vec<CallId> {
         std::mem::take(&mut self.held)
+    }
+
+    /// A request was answered sensibly after that time.
+    pub(crate) fn answered_in(&mut self, latency: Duration) {
+        self.concurrency.answered(latency, self.in_flight);
     }
 
     /// A conversation was started.
@@ -177,7 +261,7 @@ impl Lane {
     pub(crate) fn healthy(&mut self, now: Duration, generation: u64) {
         self.breaker.good(now);
         self.successes += 1;
-        self.allowance = self.allowance.saturating_mul(2).min(self.concurrency);
+        self.allowance = self.allowance.saturating_mul(2);
         self.throttles = 0;
         if generation == self.credentials.generation {
             self.credentials.suspect = false;
@@ -205,7 +289,14 @@ impl Lane {
         if self.pause.is_none() {
             self.throttles = self.throttles.saturating_add(1);
         }
+        self.concurrency.refused(now);
         self.pause(now, wait, PauseReason::Throttled)
+    }
+
+    /// A budget is used up for longer than it is worth to keep conversations open. Gives the pause's
+    /// length if it is new or longer than before.
+    pub(crate) fn out_of_budget(&mut self, now: Duration, wait: Duration) -> Option<Duration> {
+        self.pause(now, wait, PauseReason::Quota)
     }
 
     pub(crate) fn successes(&self) -> u64 {
@@ -262,6 +353,8 @@ impl Lane {
             return None;
         }
         self.pause = None;
+        // Successes of requests that were under way don't count.
+        self.allowance = 1;
         self.breaker.probe();
         Some(pause.why)
     }
@@ -274,20 +367,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn lane() -> Lane {
-        Lane {
-            concurrency: 8,
-            entities: FxHashMap::default(),
-            ready: VecDeque::from([DeliveryId(9)]),
-            in_flight: 0,
-            allowance: 8,
-            pause: None,
-            held: Vec::new(),
-            throttles: 0,
-            credentials: Credentials::default(),
-            breaker: Breaker::default(),
-            successes: 0,
-            complained: None,
-        }
+        let config = super::super::tests::lane_config(8);
+        let mut lane = Lane::new(&config, false, Now { mono: Duration::ZERO, wall: std::time::UNIX_EPOCH });
+        lane.push(DeliveryId(9));
+        lane
     }
 
     #[test]
@@ -309,16 +392,32 @@ mod tests {
         let mut lane = lane();
         assert_eq!(lane.throttled(SECOND, Some(SECOND * 5)), Some(SECOND * 5));
         assert_eq!(lane.throttled(SECOND, Some(SECOND * 3)), None, "a shorter wish changes nothing");
-        assert!(!lane.is_open());
+        assert!(!lane.is_open(SECOND));
         assert_eq!(lane.resume(SECOND * 5), None);
         assert_eq!(lane.resume(SECOND * 6), Some(PauseReason::Throttled));
-        assert!(lane.is_open());
+        assert!(lane.is_open(SECOND * 6));
         lane.call_started();
-        assert!(!lane.is_open(), "one request probes");
+        assert!(!lane.is_open(SECOND * 6), "one request probes");
         lane.call_ended();
         lane.healthy(SECOND * 6, 0);
         lane.call_started();
-        assert!(lane.is_open());
+        assert!(lane.is_open(SECOND * 6));
+    }
+
+    #[test]
+    fn a_person_stops_it_and_lets_it_go_on() {
+        let mut lane = lane();
+        assert!(lane.set_by_hand(true) && !lane.set_by_hand(true));
+        assert!(!lane.is_open(SECOND));
+        lane.throttled(SECOND, Some(SECOND * 5));
+        assert!(lane.set_by_hand(false));
+        lane.cut_short(SECOND * 2);
+        assert_eq!(lane.resume(SECOND * 2), None, "the provider's wish is obeyed");
+        assert_eq!(lane.resume(SECOND * 6), Some(PauseReason::Throttled));
+        lane.unauthenticated(SECOND * 7, 0);
+        lane.unauthenticated(SECOND * 7, 1);
+        lane.cut_short(SECOND * 8);
+        assert_eq!(lane.resume(SECOND * 8), Some(PauseReason::Unauthenticated));
     }
 
     #[test]

@@ -12,16 +12,20 @@
 mod breaker;
 mod bug;
 mod calls;
+mod concurrency;
 mod config;
 mod deliveries;
 mod effects;
 mod failure;
 mod intake;
 mod lane;
+mod lanes;
 mod letters;
+mod pace;
 mod partitions;
 mod policy;
 mod retry;
+mod retry_budget;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,14 +41,21 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+pub use breaker::{BreakerOptions, BreakerState};
 #[cfg(test)]
 pub(crate) use bug::Bug;
+pub use concurrency::Concurrency;
 pub use config::{
-    CoreConfig, CoreError, CoreLimits, LaneConfig, LaterEvents, OnOutage, OnStoreOutage, REPLAY_DESTINATION,
+    CoreConfig, CoreError, CoreLimits, DEFAULT_RETRY_BUDGET, LaneConfig, LaterEvents, OnOutage, OnStoreOutage,
+    REPLAY_DESTINATION,
 };
-pub use effects::{Attempt, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest};
+pub use effects::{
+    Attempt, BudgetDraw, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest,
+};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
 pub use intake::envelope_schema;
+pub use lanes::LaneStatus;
+pub use pace::{BudgetStatus, PaceOptions, Quota, Rate};
 pub use retry::{Jitter, LONGEST_WAIT, RetrySchedule};
 pub use version::{EqualVersion, VersionPolicy, VersionRule};
 
@@ -118,6 +129,8 @@ enum Timer {
     Call(CallId),
     /// A lane's pause may be over.
     Lane(usize),
+    /// A lane that had to wait for a moment is looked at again.
+    Wake(usize),
     /// The end of a partition's drain, named by its epoch.
     Deadline(TopicPartition, u64),
 }
@@ -130,7 +143,7 @@ impl Core {
     pub fn new(config: CoreConfig, seed: u64, now: Now) -> Result<Self, CoreError> {
         config.check()?;
         let intake = Intake::new(config.limits.event_bytes, &config.routes).map_err(CoreError)?;
-        let lanes = config.lanes.iter().map(Lane::new).collect();
+        let lanes = config.lanes.iter().map(|lane| Lane::new(lane, config.shared_budgets, now)).collect();
         Ok(Self {
             config,
             intake,
@@ -171,6 +184,9 @@ impl Core {
             Input::Faulted(call, fault) => self.faulted(call, &fault),
             Input::Completed(delivery, answer) => self.completed(delivery, answer),
             Input::LetterStored(letter, stored) => self.letter_stored(letter, stored),
+            Input::Drawn(lane, budget, drawn) => self.drawn(lane, budget, drawn),
+            Input::Hold(lane) => self.hold_lane(lane),
+            Input::GoOn(lane) => self.let_lane_go_on(lane),
             Input::Fence => self.fenced = !self.planted(bug::Bug::NoFence),
             Input::Unfence => self.unfence(),
             Input::Drain => self.drain(),
@@ -234,6 +250,7 @@ impl Core {
             Timer::Letter(letter) => self.offer_letter(letter),
             Timer::Call(call) => self.send_call(call),
             Timer::Lane(lane) => self.resume_lane(lane),
+            Timer::Wake(lane) => self.woken(lane),
             Timer::Deadline(partition, epoch) => self.deadline(&partition, epoch),
         }
     }

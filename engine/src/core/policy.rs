@@ -20,7 +20,7 @@ pub(crate) enum Decision {
     /// It is sent again as soon as this member may send; no attempt is spent.
     Defer,
     /// The lane waits; no attempt is spent.
-    Throttle { reason: Reason, after: Option<Duration> },
+    Throttle { reason: Reason, after: Option<Duration>, in_doubt: bool },
     /// The credential is refreshed, or the lane waits; no attempt is spent.
     Unauthenticated(Reason),
 }
@@ -33,7 +33,13 @@ pub(crate) fn decide(verdict: Verdict, sent: &Outbound, can: Capabilities, wall:
         Verdict::Unchanged { remote_id } => Decision::Complete { remote_id, unchanged: true },
         Verdict::Reject(reason) => Decision::DeadLetter { kind: FailureKind::Rejected, reason },
         Verdict::Retry { reason, after } => Decision::Retry { reason, after: wait(after), in_doubt: false },
-        Verdict::Throttle { reason, after, scope: _ } => Decision::Throttle { reason, after: wait(after) },
+        Verdict::Throttle { reason, after, scope: _, in_doubt } => match sent.replay {
+            Replay::Unsafe if in_doubt && !can.look_up => Decision::DeadLetter { kind: FailureKind::Ambiguous, reason },
+            replay => {
+                let in_doubt = in_doubt && replay == Replay::Unsafe;
+                Decision::Throttle { reason, after: wait(after), in_doubt }
+            }
+        },
         Verdict::Unauthenticated(reason) => Decision::Unauthenticated(reason),
         Verdict::Unknown { reason, after } => doubt(reason, wait(after), sent, can),
     }
@@ -117,10 +123,30 @@ mod tests {
     }
 
     #[test]
+    fn a_throttled_write_can_be_in_doubt() {
+        let verdict = |in_doubt| Verdict::Throttle {
+            reason: Reason::new("x", ""),
+            after: None,
+            scope: syncline_sdk::Scope::Account,
+            in_doubt,
+        };
+        let decide = |in_doubt, replay, can| decide(verdict(in_doubt), &sent(replay), can, SystemTime::UNIX_EPOCH);
+        let in_doubt = |decision| matches!(decision, Decision::Throttle { in_doubt: true, .. });
+        assert!(in_doubt(decide(true, Replay::Unsafe, LOOKS_UP)));
+        assert!(!in_doubt(decide(true, Replay::Safe, BLIND)) && !in_doubt(decide(false, Replay::Unsafe, BLIND)));
+        let blind = decide(true, Replay::Unsafe, BLIND);
+        assert!(matches!(blind, Decision::DeadLetter { kind: FailureKind::Ambiguous, .. }));
+    }
+
+    #[test]
     fn a_wish_is_honoured_up_to_a_day() {
         let wish = |after| {
-            let verdict =
-                Verdict::Throttle { reason: Reason::new("x", ""), after, scope: syncline_sdk::Scope::Account };
+            let verdict = Verdict::Throttle {
+                reason: Reason::new("x", ""),
+                after,
+                scope: syncline_sdk::Scope::Account,
+                in_doubt: false,
+            };
             match decide(verdict, &sent(Replay::Safe), BLIND, SystemTime::UNIX_EPOCH) {
                 Decision::Throttle { after, .. } => after,
                 other => panic!("{other:?}"),

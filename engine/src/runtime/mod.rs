@@ -24,7 +24,7 @@ pub use observe::describe_metrics;
 pub(crate) use pulse::Pulse;
 pub(crate) use quiet::Quiet;
 pub(crate) use status::Board;
-pub use status::{DestinationStatus, EngineStatus};
+pub use status::{BudgetState, DestinationStatus, EngineStatus};
 pub(crate) use work::LaneRuntime;
 
 use crate::EngineError;
@@ -59,6 +59,8 @@ pub(crate) struct Runtime {
     pub(crate) board: Arc<Board>,
     pub(crate) close_deadline: Duration,
     pub(crate) waiting: Waiting,
+    /// What people ask for.
+    pub(crate) controlled: mpsc::UnboundedReceiver<Input>,
 }
 
 /// Records that have come and find no room in the core: a paused partition gives no more, but what
@@ -132,7 +134,7 @@ impl Runtime {
                     self.core.handle(now(start), input);
                 }
             };
-            observer.load(&self.core, now(start));
+            observer.load(&mut self.core, now(start));
             if let Some(drained) = drained {
                 break drained;
             }
@@ -152,6 +154,7 @@ impl Runtime {
                     self.waiting = Waiting::default();
                     inputs.push_back(Input::Drain);
                 }
+                Some(input) = self.controlled.recv() => inputs.push_back(input),
                 _ = answered.recv_many(&mut answer_buffer, ANSWERS) => inputs.extend(answer_buffer.drain(..)),
                 result = self.source.receive(&mut received, EVENTS) => {
                     if let Err(error) = result {
@@ -239,6 +242,9 @@ impl Runtime {
         }
         if !effects.completions.is_empty() {
             work::complete(&self.drivers, std::mem::take(&mut effects.completions), answers, inputs);
+        }
+        if !effects.draws.is_empty() {
+            work::draw(&self.drivers, std::mem::take(&mut effects.draws), answers, inputs);
         }
         for letter in effects.letters.drain(..) {
             work::store_letter(&self.drivers, letter, answers);

@@ -2,7 +2,7 @@
 //! them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use rustc_hash::FxHashMap;
@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::quiet::Quiet;
 use super::status::Board;
 use super::work::LaneRuntime;
-use crate::core::{Attempt, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason};
+use crate::core::{Attempt, BreakerState, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason};
 use crate::record::TopicPartition;
 
 /// Entity types that no route names share one label.
@@ -46,6 +46,8 @@ struct LaneMeters {
     others: [Counter; Outcome::ALL.len()],
     delivered_attempts: Counter,
     failed_attempts: Counter,
+    concurrency_limit: Gauge,
+    breaker: Gauge,
 }
 
 /// Describes every metric of the engine to the installed recorder.
@@ -83,6 +85,15 @@ pub fn describe_metrics() {
         "How long a partition's first unfinished record has been here"
     );
     describe_gauge!("syncline_destination_paused", "1 while a destination waits, by reason");
+    describe_gauge!(
+        "syncline_destination_paused_until_timestamp_seconds",
+        Unit::Seconds,
+        "Until when a destination waits, since 1970; 0 when it doesn't"
+    );
+    describe_gauge!("syncline_destination_concurrency_limit", "Conversations that may be under way at a time");
+    describe_gauge!("syncline_destination_breaker", "A destination's breaker: 0 closed, 0.5 half open, 1 open");
+    describe_gauge!("syncline_quota_limit_requests", "Requests that all programs may make in one window of a quota");
+    describe_gauge!("syncline_quota_used_requests", "Requests of it that have been made, as far as is known");
     describe_gauge!("syncline_consumer_lag_records", "Records of a partition that aren't consumed yet");
     describe_counter!(
         "syncline_suspensions_total",
@@ -121,7 +132,7 @@ impl Observer {
         }
     }
 
-    pub(super) fn load(&mut self, core: &Core, now: Now) {
+    pub(super) fn load(&mut self, core: &mut Core, now: Now) {
         let (records, bytes) = (core.in_flight(), core.in_flight_bytes());
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
         {
@@ -135,6 +146,28 @@ impl Observer {
             self.ages_at = Some(now.mono);
             self.aged = records > 0;
             self.ages(core, now);
+            self.lane_states(core);
+        }
+    }
+
+    fn lane_states(&self, core: &mut Core) {
+        for ((index, status), lane) in core.lanes().enumerate().zip(&self.lanes) {
+            let destination = || lane.destination.to_string();
+            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            {
+                lane.concurrency_limit.set(status.concurrency as f64);
+                for budget in &status.budgets {
+                    let labels = [("destination", destination()), ("quota", budget.name.to_string())];
+                    gauge!("syncline_quota_limit_requests", &labels).set(budget.limit as f64);
+                    gauge!("syncline_quota_used_requests", &labels).set(budget.used as f64);
+                }
+            }
+            lane.breaker.set(match status.breaker {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 0.5,
+                BreakerState::Open => 1.0,
+            });
+            self.board.lane(index, status);
         }
     }
 
@@ -258,8 +291,13 @@ impl Observer {
                 warn!(destination, retry_after = text, taken_as, "the destination wishes a wait that is not obeyed");
             }
             Fact::LanePaused { lane, why, reason, duration } => {
+                self.resumed(*lane);
                 self.pause_gauge(*lane, *why).set(1.0);
-                self.board.paused(*lane, Some((*why, *duration)));
+                let until = SystemTime::now().checked_add(*duration);
+                let until = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
+                self.until_gauge(*lane).set(until.unwrap_or_default().as_secs_f64());
+                let said = reason.message.clone();
+                self.board.paused(*lane, until.map(|until| until.as_secs()), Some((*why, said)));
                 let (destination, seconds) = (self.destination(*lane), duration.as_secs_f64());
                 match why {
                     PauseReason::Outage => error!(
@@ -269,6 +307,9 @@ impl Observer {
                     PauseReason::Throttled => {
                         warn!(destination, seconds, %reason, "the destination is throttled and waits")
                     }
+                    PauseReason::Quota => {
+                        info!(destination, seconds, %reason, "the destination's budget is used up, it waits")
+                    }
                     PauseReason::Unauthenticated => error!(
                         destination, seconds, %reason,
                         "the destination refuses our credentials and waits; nothing is dead-lettered: correct the credentials"
@@ -276,11 +317,18 @@ impl Observer {
                 }
             }
             Fact::LaneResumed { lane } => {
-                for why in [PauseReason::Throttled, PauseReason::Unauthenticated, PauseReason::Outage] {
-                    self.pause_gauge(*lane, why).set(0.0);
-                }
-                self.board.paused(*lane, None);
+                self.resumed(*lane);
                 info!(destination = self.destination(*lane), "the destination goes on");
+            }
+            Fact::LaneHeld { lane } => {
+                self.by_hand_gauge(*lane).set(1.0);
+                self.board.paused_by_hand(*lane, true);
+                warn!(destination = self.destination(*lane), "the destination was paused by hand");
+            }
+            Fact::LaneReleased { lane } => {
+                self.by_hand_gauge(*lane).set(0.0);
+                self.board.paused_by_hand(*lane, false);
+                info!(destination = self.destination(*lane), "the destination is no longer paused by hand");
             }
             Fact::UnexpectedRecord { .. } => counter!("syncline_unexpected_records_total").increment(1),
             Fact::ConnectorPanicked { lane, message } => {
@@ -296,8 +344,23 @@ impl Observer {
         }
     }
 
+    fn resumed(&self, lane: usize) {
+        PauseReason::ALL.iter().for_each(|why| self.pause_gauge(lane, *why).set(0.0));
+        self.until_gauge(lane).set(0.0);
+        self.board.paused(lane, None, None);
+    }
+
     fn pause_gauge(&self, lane: usize, why: PauseReason) -> Gauge {
         gauge!("syncline_destination_paused", "destination" => self.destination(lane).to_owned(), "reason" => why.code())
+    }
+
+    fn by_hand_gauge(&self, lane: usize) -> Gauge {
+        gauge!("syncline_destination_paused", "destination" => self.destination(lane).to_owned(), "reason" => "by_hand")
+    }
+
+    fn until_gauge(&self, lane: usize) -> Gauge {
+        let destination = self.destination(lane).to_owned();
+        gauge!("syncline_destination_paused_until_timestamp_seconds", "destination" => destination)
     }
 }
 
@@ -317,6 +380,8 @@ impl LaneMeters {
             others: events(OTHER),
             delivered_attempts: attempts("delivered"),
             failed_attempts: attempts("failed"),
+            concurrency_limit: gauge!("syncline_destination_concurrency_limit", "destination" => name.to_string()),
+            breaker: gauge!("syncline_destination_breaker", "destination" => name.to_string()),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 use tracing::{error, info};
 
-use crate::core::PauseReason;
+use crate::core::{LaneStatus, PauseReason};
 use crate::record::TopicPartition;
 use crate::source::SourceHealth;
 
@@ -45,8 +45,31 @@ pub struct DestinationStatus {
     pub name: String,
     /// Why it waits, if it does.
     pub paused: Option<String>,
+    /// What it said when it was paused, or what the engine has to say about that.
+    pub pause_reason: Option<String>,
     /// Until when, in Unix seconds.
     pub paused_until: Option<u64>,
+    /// Whether a person has paused it.
+    pub paused_by_hand: bool,
+    /// Conversations that may be under way at a time.
+    pub concurrency: usize,
+    /// `closed`, `open` or `half_open`.
+    pub breaker: &'static str,
+    /// Its quotas, configured and learned.
+    pub budgets: Vec<BudgetState>,
+}
+
+/// How a quota is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BudgetState {
+    /// Its name.
+    pub name: String,
+    /// Requests that all programs together may make in one window.
+    pub limit: u64,
+    /// How many of them have been made, as far as is known.
+    pub used: u64,
+    /// How many of them we may make at the most.
+    pub ours: u64,
 }
 
 /// Where the loop writes how it is.
@@ -71,7 +94,16 @@ struct Inner {
 impl Board {
     pub(crate) fn new(destinations: impl Iterator<Item = Arc<str>>) -> Self {
         let destinations = destinations
-            .map(|name| DestinationStatus { name: name.to_string(), paused: None, paused_until: None })
+            .map(|name| DestinationStatus {
+                name: name.to_string(),
+                paused: None,
+                pause_reason: None,
+                paused_until: None,
+                paused_by_hand: false,
+                concurrency: 0,
+                breaker: "closed",
+                budgets: Vec::new(),
+            })
             .collect();
         Self { inner: Mutex::new(Inner { destinations, ..Inner::default() }) }
     }
@@ -146,13 +178,32 @@ impl Board {
         }
     }
 
-    pub(super) fn paused(&self, lane: usize, why: Option<(PauseReason, Duration)>) {
+    /// Until when it waits, in Unix seconds, and why.
+    pub(super) fn paused(&self, lane: usize, until: Option<u64>, why: Option<(PauseReason, String)>) {
         if let Some(destination) = self.lock().destinations.get_mut(lane) {
-            destination.paused = why.map(|(why, _)| why.code().to_owned());
-            destination.paused_until = why.and_then(|(_, duration)| {
-                let until = SystemTime::now().checked_add(duration)?;
-                Some(until.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
+            destination.paused = why.as_ref().map(|(why, _)| why.code().to_owned());
+            destination.pause_reason = why.map(|(_, said)| said);
+            destination.paused_until = until;
+        }
+    }
+
+    pub(super) fn paused_by_hand(&self, lane: usize, paused: bool) {
+        if let Some(destination) = self.lock().destinations.get_mut(lane) {
+            destination.paused_by_hand = paused;
+        }
+    }
+
+    pub(super) fn lane(&self, lane: usize, status: LaneStatus) {
+        if let Some(destination) = self.lock().destinations.get_mut(lane) {
+            destination.concurrency = status.concurrency;
+            destination.breaker = status.breaker.code();
+            let budgets = status.budgets.into_iter().map(|budget| BudgetState {
+                name: budget.name.to_string(),
+                limit: budget.limit,
+                used: budget.used,
+                ours: budget.ours,
             });
+            destination.budgets = budgets.collect();
         }
     }
 

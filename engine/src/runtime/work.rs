@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use super::Drivers;
 use crate::auth::Credentials;
-use crate::core::{DeadLetter, Input, SendRequest};
+use crate::core::{BudgetDraw, DeadLetter, Input, SendRequest};
 use crate::record::TopicPartition;
 use crate::state::{ClaimRequest, Completion, Release, StoreError, Token};
 use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
@@ -159,6 +159,19 @@ pub(super) fn release(drivers: &Drivers, releases: Vec<Release>) {
 pub(super) fn forget(drivers: &Drivers, gone: Vec<(TopicPartition, Token)>) {
     let store = Arc::clone(&drivers.store);
     at_once_or_aside(async move { ask(store.forget(&gone)).await });
+}
+
+pub(super) fn draw(drivers: &Drivers, draws: Vec<BudgetDraw>, answers: &Answers, inputs: &mut VecDeque<Input>) {
+    let store = Arc::clone(&drivers.store);
+    let work = async move {
+        let (places, wanted): (Vec<_>, Vec<_>) =
+            draws.into_iter().map(|wish| ((wish.lane, wish.budget), wish.draw)).unzip();
+        let mut answered = all_answered(ask(store.draw(&wanted)).await, wanted.len());
+        answered.resize(wanted.len(), None);
+        let told = |((lane, budget), answer)| Input::Drawn(lane, budget, answer);
+        places.into_iter().zip(answered).map(told).collect()
+    };
+    at_once_or_spawned(work, answers, inputs);
 }
 
 pub(super) fn token(drivers: &Drivers, request: u64, answers: &Answers, inputs: &mut VecDeque<Input>) {

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::crm::Connector;
 use super::log::Incarnation;
 use crate::core::{
-    CallId, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnOutage, OnStoreOutage, RetrySchedule,
+    CallId, Concurrency, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnStoreOutage,
+    RetrySchedule,
 };
 use crate::state::{DEFAULT_LEASE, MemoryStore};
 
@@ -48,11 +49,8 @@ impl Member {
         now: Duration,
     ) -> Self {
         let configs = lanes.iter().enumerate().map(|(index, (look_up, batch))| LaneConfig {
-            destination: format!("lane-{index}").into(),
-            connector_kind: "simulated".into(),
-            connector_version: "1".into(),
-            connector: Arc::new(Connector::new(*look_up, *batch)),
-            concurrency: 4,
+            concurrency: Concurrency::Fixed(4),
+            ..LaneConfig::new(format!("lane-{index}"), Arc::new(Connector::new(*look_up, *batch)))
         });
         let limits = CoreLimits { in_flight_records: LIMIT, partition_span: 24, ..CoreLimits::default() };
         let config = CoreConfig {
@@ -61,10 +59,10 @@ impl Member {
             retry: RetrySchedule { max_retries: MAX_RETRIES, jitter: Jitter::Tenth },
             limits,
             later_events,
-            on_outage: OnOutage::Pause,
             on_store_outage: OnStoreOutage::Hold,
             versions: BTreeMap::new(),
             lease: DEFAULT_LEASE,
+            shared_budgets: false,
         };
         Self {
             id,

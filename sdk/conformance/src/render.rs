@@ -39,13 +39,16 @@ pub(crate) fn verdict(verdict: &Verdict) -> Value {
         Verdict::Unauthenticated(reason) => json!({ "unauthenticated": { "code": reason.code } }),
         Verdict::Retry { reason, after } => json!({ "retry": waiting(&reason.code, *after) }),
         Verdict::Unknown { reason, after } => json!({ "unknown": waiting(&reason.code, *after) }),
-        Verdict::Throttle { reason, after, scope } => {
+        Verdict::Throttle { reason, after, scope, in_doubt } => {
             let mut fields = waiting(&reason.code, *after);
             let scope = match scope {
                 Scope::Account => "account",
                 Scope::Endpoint => "endpoint",
             };
             fields.insert("scope".into(), scope.into());
+            if *in_doubt {
+                fields.insert("in_doubt".into(), true.into());
+            }
             json!({ "throttle": fields })
         }
     }

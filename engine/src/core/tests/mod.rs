@@ -2,6 +2,7 @@
 
 mod delivery;
 mod failures;
+mod pace;
 mod partitions;
 mod random;
 mod store;
@@ -14,10 +15,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use syncline_sdk::Reply;
 
+use super::{BudgetDraw, Concurrency, DeliveryId, Jitter, OnStoreOutage, RetrySchedule, SendRequest};
 use super::{
     CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, LaterEvents, Now, Outcome,
 };
-use super::{DeliveryId, Jitter, OnOutage, OnStoreOutage, RetrySchedule, SendRequest};
 use crate::record::{Record, TopicPartition};
 use crate::state::{Claim, Completed, DEFAULT_LEASE, Ending, Memory, Token};
 use crate::transport::{FaultKind, Sent, TransportFault};
@@ -36,6 +37,7 @@ struct Bench {
     completions: Vec<DeliveryId>,
     letters: Vec<DeadLetter>,
     releases: Vec<String>,
+    draws: Vec<BudgetDraw>,
     endings: Vec<Ending>,
     /// What the store gives as a token.
     token: Option<Token>,
@@ -53,6 +55,12 @@ struct Bench {
 
 fn partition(number: i32) -> TopicPartition {
     TopicPartition::new("t", number)
+}
+
+/// A destination that takes so many conversations at a time.
+pub(super) fn lane_config(concurrency: usize) -> LaneConfig {
+    let connector = Arc::new(Toy::default());
+    LaneConfig { concurrency: Concurrency::Fixed(concurrency), ..LaneConfig::new("d", connector) }
 }
 
 /// An event of `entity` in partition 0; its key is the offset.
@@ -107,11 +115,8 @@ impl Bench {
             .into_iter()
             .enumerate()
             .map(|(index, toy)| LaneConfig {
-                destination: format!("d{index}").into(),
-                connector_kind: "toy".into(),
-                connector_version: "1".into(),
-                concurrency: toy.concurrency,
-                connector: Arc::new(toy),
+                concurrency: Concurrency::Fixed(toy.concurrency),
+                ..LaneConfig::new(format!("d{index}"), Arc::new(toy))
             })
             .collect();
         let retry = RetrySchedule { max_retries: 3, jitter: Jitter::None };
@@ -122,10 +127,10 @@ impl Bench {
             retry,
             limits: CoreLimits::default(),
             later_events: LaterEvents::Continue,
-            on_outage: OnOutage::Pause,
             on_store_outage: OnStoreOutage::Hold,
             versions: BTreeMap::new(),
             lease: DEFAULT_LEASE,
+            shared_budgets: false,
         };
         change(&mut config);
         let core = Core::new(config, 1, now).unwrap();
@@ -137,6 +142,7 @@ impl Bench {
             completions: Vec::new(),
             letters: Vec::new(),
             releases: Vec::new(),
+            draws: Vec::new(),
             endings: Vec::new(),
             token: Some(TOKEN),
             token_requests: 0,
@@ -171,6 +177,7 @@ impl Bench {
     fn gather(&mut self, effects: Effects, now: Now) {
         let number = |partition: TopicPartition| partition.partition;
         self.sends.extend(effects.sends);
+        self.draws.extend(effects.draws);
         self.letters.extend(effects.letters);
         self.releases.extend(effects.releases.iter().map(|release| release.event.idempotency_key().to_owned()));
         self.endings.extend(effects.completions.iter().map(|completion| completion.ending.clone()));

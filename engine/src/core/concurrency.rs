@@ -1,0 +1,201 @@
+//! How many conversations a destination takes at a time: fixed, or found out (additive increase,
+//! multiplicative decrease).
+
+use std::time::Duration;
+
+/// Conversations under way at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many, as long as nothing is wrong.
+    Fixed(usize),
+    /// As many as the destination answers without getting slow, between these bounds.
+    Adaptive {
+        /// At least 1.
+        min: usize,
+        /// Not less than `min`.
+        max: usize,
+    },
+}
+
+impl Concurrency {
+    /// The most.
+    #[must_use]
+    pub fn max(self) -> usize {
+        match self {
+            Self::Fixed(number) => number,
+            Self::Adaptive { max, .. } => max,
+        }
+    }
+}
+
+/// The present limit.
+#[derive(Debug)]
+pub(super) struct ConcurrencyLimit {
+    bounds: Concurrency,
+    limit: f64,
+    /// Latencies of the round that is under way: as many answers as conversations may be under way.
+    sum: Duration,
+    answers: u32,
+    /// Whether the limit was reached in this round: otherwise it has proven nothing.
+    reached: bool,
+    /// The mean latency, in seconds, of the fastest round in this period and in the one before.
+    usual: [Option<f64>; 2],
+    /// Rounds of this period.
+    rounds: u32,
+    /// The limit to go back to, while half of it is tried to see what is usual.
+    tried: Option<f64>,
+    refused: Option<Duration>,
+}
+
+/// A round has this many answers at least: fewer prove little.
+const LEAST_ANSWERS: u32 = 8;
+/// A round that takes this many times as long as usual, and this much longer, is a sign of overload.
+const SLOW: f64 = 2.0;
+const SLOW_BY: f64 = 0.05;
+/// Rounds of a period. What is usual may change with time, and is seen only with less load: each
+/// period begins with two rounds at half the limit.
+const PERIOD: u32 = 50;
+const TRIED: u32 = 2;
+/// Refusals within this time are one.
+const TOGETHER: Duration = Duration::from_secs(1);
+const DECREASE_FOR_LATENCY: f64 = 0.8;
+const DECREASE_FOR_REFUSAL: f64 = 0.5;
+
+impl ConcurrencyLimit {
+    /// Starts low, so that it is seen what is usual.
+    pub(super) fn new(bounds: Concurrency) -> Self {
+        let limit = match bounds {
+            Concurrency::Fixed(number) => number,
+            Concurrency::Adaptive { min, max } => min.max(max / 4).max(1),
+        };
+        Self {
+            bounds,
+            limit: float(limit),
+            sum: Duration::ZERO,
+            answers: 0,
+            reached: false,
+            usual: [None, None],
+            rounds: 0,
+            tried: None,
+            refused: None,
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between two bounds")]
+    pub(super) fn now(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// A request was answered sensibly after that time, while `under_way` conversations were.
+    pub(super) fn answered(&mut self, latency: Duration, under_way: usize) {
+        let Concurrency::Adaptive { min, max } = self.bounds else { return };
+        self.sum += latency;
+        self.answers += 1;
+        self.reached |= under_way >= self.now();
+        if self.answers < LEAST_ANSWERS || (self.answers as usize) < self.now() {
+            return;
+        }
+        let mean = self.sum.as_secs_f64() / f64::from(self.answers);
+        self.usual[1] = Some(self.usual[1].map_or(mean, |fastest| fastest.min(mean)));
+        let usual = self.usual.iter().flatten().copied().fold(mean, f64::min);
+        self.rounds += 1;
+        if self.rounds == PERIOD {
+            self.rounds = 0;
+            self.usual = [self.usual[1], None];
+            self.tried = Some(self.limit);
+            self.limit = (self.limit / 2.0).max(float(min));
+        } else if self.rounds == TRIED
+            && let Some(limit) = self.tried.take()
+        {
+            self.limit = limit;
+        } else if self.tried.is_none() && mean > usual * SLOW && mean > usual + SLOW_BY {
+            self.limit = (self.limit * DECREASE_FOR_LATENCY).max(float(min));
+        } else if self.tried.is_none() && self.reached {
+            self.limit = (self.limit + 1.0).min(float(max));
+        }
+        (self.sum, self.answers, self.reached) = (Duration::ZERO, 0, false);
+    }
+
+    /// The destination has refused, or not answered in time. Requests that were under way together
+    /// are refused together, and count once.
+    pub(super) fn refused(&mut self, now: Duration) {
+        let Concurrency::Adaptive { min, .. } = self.bounds else { return };
+        if self.refused.is_none_or(|last| now.saturating_sub(last) >= TOGETHER) {
+            self.refused = Some(now);
+            let limit = self.tried.take().unwrap_or(self.limit);
+            self.limit = (limit * DECREASE_FOR_REFUSAL).max(float(min));
+            (self.sum, self.answers, self.reached) = (Duration::ZERO, 0, false);
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a small number")]
+fn float(number: usize) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that works at so many requests at a time, each for 100 ms, and lets the others wait.
+    fn latency(under_way: usize, workers: usize) -> Duration {
+        Duration::from_millis(100) * u32::try_from(under_way.div_ceil(workers)).unwrap()
+    }
+
+    fn run(limit: &mut ConcurrencyLimit, answers: u32, workers: usize) -> (usize, usize) {
+        let (mut least, mut most) = (usize::MAX, 0);
+        for _ in 0..answers {
+            let under_way = limit.now();
+            limit.answered(latency(under_way, workers), under_way);
+            (least, most) = (least.min(limit.now()), most.max(limit.now()));
+        }
+        (least, most)
+    }
+
+    #[test]
+    fn it_finds_what_the_server_can_do() {
+        let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 1, max: 64 });
+        run(&mut limit, 2000, 20);
+        let (least, most) = run(&mut limit, 100_000, 20);
+        assert!(least >= 8 && most <= 42, "{least} to {most}");
+        // The server loses most of its workers.
+        run(&mut limit, 400, 5);
+        let (_, most) = run(&mut limit, 100_000, 5);
+        assert!(most <= 11, "{most}");
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 2, max: 8 });
+        assert_eq!(limit.now(), 2);
+        run(&mut limit, 300, 1000);
+        assert_eq!(limit.now(), 8);
+        (0..10).for_each(|_| limit.refused(Duration::from_secs(9)));
+        assert_eq!(limit.now(), 4, "they were under way together");
+        (0..10).for_each(|second| limit.refused(Duration::from_secs(10 + second)));
+        assert_eq!(limit.now(), 2);
+        let mut fixed = ConcurrencyLimit::new(Concurrency::Fixed(5));
+        fixed.refused(Duration::ZERO);
+        run(&mut fixed, 1000, 1);
+        assert_eq!(fixed.now(), 5);
+    }
+
+    #[test]
+    fn what_is_hardly_used_does_not_grow() {
+        let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 2, max: 8 });
+        (0..1000).for_each(|_| limit.answered(Duration::from_millis(5), 1));
+        assert_eq!(limit.now(), 2);
+    }
+
+    #[test]
+    fn a_server_that_is_slow_for_good_is_used_again() {
+        let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 1, max: 8 });
+        run(&mut limit, 200, 1000);
+        for _ in 0..2000 {
+            let under_way = limit.now();
+            limit.answered(Duration::from_secs(1), under_way);
+        }
+        assert!(limit.now() >= 4, "another network, another latency");
+    }
+}

@@ -1,0 +1,159 @@
+//! What lanes wait for, and how they go on: pauses, budgets, and people.
+
+use std::time::Duration;
+
+use syncline_sdk::{Reason, Reply};
+
+use super::effects::{BudgetDraw, CallId, Fact, PauseReason};
+use super::lane::Lane;
+use super::pace::{Admission, BudgetStatus};
+use super::{BreakerState, Core, Timer, calls};
+use crate::state::Drawn;
+
+/// How a lane is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// Conversations that may be under way at a time, as far as the destination has shown.
+    pub concurrency: usize,
+    /// Its breaker.
+    pub breaker: BreakerState,
+    /// Its budgets, apart from a rate.
+    pub budgets: Vec<BudgetStatus>,
+}
+
+/// A shorter wait for a budget is no pause: conversations that have begun go on after it.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// How each lane is, in the order of their configuration.
+    pub fn lanes(&mut self) -> impl Iterator<Item = LaneStatus> {
+        let now = self.now.mono;
+        self.lanes.iter_mut().map(move |lane| LaneStatus {
+            concurrency: lane.concurrency.now(),
+            breaker: lane.breaker(),
+            budgets: lane.pacer.status(now),
+        })
+    }
+
+    /// Whether the lane's budgets allow a request now. Otherwise the lane is looked at again in time.
+    pub(super) fn has_room(&mut self, lane: usize) -> bool {
+        let now = self.now.mono;
+        let Some(state) = self.lanes.get_mut(lane) else { return false };
+        match state.pacer.room(now) {
+            Admission::Go => true,
+            Admission::Wait(until) => {
+                self.wait_for_budget(lane, until);
+                false
+            }
+            Admission::Draw => {
+                self.draw(lane);
+                false
+            }
+        }
+    }
+
+    fn wait_for_budget(&mut self, lane: usize, until: Duration) {
+        let now = self.now.mono;
+        let wait = until.saturating_sub(now);
+        if wait < SHORTEST_PAUSE {
+            return self.wake_lane(lane, until);
+        }
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        let message = state.pacer.tightest(now).map_or_else(String::new, |budget| {
+            let BudgetStatus { name, limit, used, ours } = budget;
+            format!("the budget `{name}` is used up: {used} of {limit} requests; {} are left to others", limit - ours)
+        });
+        let pause = state.out_of_budget(now, wait);
+        self.lane_pauses(lane, pause, PauseReason::Quota, &Reason::new("quota_used_up", message));
+    }
+
+    fn draw(&mut self, lane: usize) {
+        let now = self.now.mono;
+        let (Some(state), Some(config)) = (self.lanes.get_mut(lane), self.config.lanes.get(lane)) else { return };
+        let draws = state.pacer.draws(&config.destination, state.wanted(), now);
+        let draws = draws.into_iter().map(|(budget, draw)| BudgetDraw { lane, budget, draw });
+        self.effects.draws.extend(draws);
+    }
+
+    pub(super) fn drawn(&mut self, lane: usize, budget: usize, drawn: Option<Drawn>) {
+        let now = self.now.mono;
+        if let Some(state) = self.lanes.get_mut(lane) {
+            state.pacer.drawn(budget, drawn, now);
+        }
+        self.release_held(lane);
+    }
+
+    /// The lane is looked at again then, at the latest.
+    pub(super) fn wake_lane(&mut self, lane: usize, at: Duration) {
+        if self.lanes.get_mut(lane).is_some_and(|state| state.wake_at(at)) {
+            self.set_timer(at.saturating_sub(self.now.mono), Timer::Wake(lane));
+        }
+    }
+
+    pub(super) fn woken(&mut self, lane: usize) {
+        if let Some(state) = self.lanes.get_mut(lane) {
+            state.woken();
+        }
+        self.release_held(lane);
+    }
+
+    pub(super) fn lane_pauses(&mut self, lane: usize, pause: Option<Duration>, why: PauseReason, reason: &Reason) {
+        if let Some(duration) = pause {
+            self.fact(Fact::LanePaused { lane, why, reason: reason.clone(), duration });
+            self.set_timer(duration, Timer::Lane(lane));
+        }
+    }
+
+    pub(super) fn resume_lane(&mut self, lane: usize) {
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        if state.resume(self.now.mono).is_some() {
+            self.fact(Fact::LaneResumed { lane });
+            self.release_held(lane);
+        }
+    }
+
+    pub(super) fn hold_lane(&mut self, lane: usize) {
+        if self.lanes.get_mut(lane).is_some_and(|state| state.set_by_hand(true)) {
+            self.fact(Fact::LaneHeld { lane });
+        }
+    }
+
+    pub(super) fn let_lane_go_on(&mut self, lane: usize) {
+        let now = self.now.mono;
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        let was_held = state.set_by_hand(false);
+        state.cut_short(now);
+        if was_held {
+            self.fact(Fact::LaneReleased { lane });
+        }
+        self.resume_lane(lane);
+        self.release_held(lane);
+    }
+
+    /// What was held back goes on, where its lane allows it.
+    pub(super) fn unfence(&mut self) {
+        self.fenced = false;
+        (0..self.lanes.len()).for_each(|lane| self.release_held(lane));
+    }
+
+    fn release_held(&mut self, lane: usize) {
+        let held = self.lanes.get_mut(lane).map(Lane::take_held).unwrap_or_default();
+        held.into_iter().for_each(|call| self.send_call(call));
+    }
+
+    /// What a reply tells about its destination, whatever it says about events.
+    pub(super) fn answered(&mut self, id: CallId, reply: &Reply) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (lane, sequence) = (call.lane, call.sequence);
+        let latency = self.now.mono.saturating_sub(call.sent_at);
+        let (Some(state), Some(config)) = (self.lanes.get_mut(lane), self.config.lanes.get(lane)) else { return };
+        state.pacer.ended(self.now.mono, true);
+        if reply.status < 500 && reply.status != 429 {
+            state.answered_in(latency);
+        }
+        match calls::guarded(|| config.connector.readings(reply)) {
+            Ok(readings) => state.pacer.learn(&readings, reply, sequence, self.now),
+            Err(message) => self.fact(Fact::ConnectorPanicked { lane, message }),
+        }
+    }
+}

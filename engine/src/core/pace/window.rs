@@ -1,0 +1,308 @@
+//! A number of requests in a window of time: ours are counted, those of others are learned from
+//! replies.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use crate::state::PARTS;
+
+/// Where a window lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Any stretch of the window's length counts.
+    Rolling,
+    /// It ends then, and the next one begins.
+    Until {
+        /// In our time.
+        end: Duration,
+        /// As the provider, or the configuration, calls that moment: the same for all members.
+        named: SystemTime,
+    },
+}
+
+/// What a reply has said, in the core's own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Learned {
+    /// Of all programs.
+    pub(super) limit: u64,
+    pub(super) remaining: Option<u64>,
+    pub(super) length: Duration,
+    pub(super) place: Place,
+}
+
+/// Requests are counted when they are answered, and those under way in any case: the provider counts
+/// them somewhere in between, so that ours never leave the window before they leave the provider's.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Of all programs, and what of it is left to others.
+    limit: u64,
+    reserve: f64,
+    length: Duration,
+    place: Place,
+    under_way: u64,
+    /// Answered requests, by the number of the window's part.
+    answered: VecDeque<(u128, u64)>,
+    /// How many others have made, as far as the last replies tell, and when they told.
+    others: u64,
+    told: Option<Duration>,
+    /// When a request was made although nothing seemed to be left.
+    probed: Option<Duration>,
+}
+
+/// How often a limit that others have used up is tried, where nobody tells when it opens again.
+const OFTENEST_PROBE: Duration = Duration::from_secs(1);
+const RAREST_PROBE: Duration = Duration::from_secs(15 * 60);
+const PROBES: u32 = 96;
+
+impl Window {
+    pub(super) fn new(limit: u64, reserve: f64, length: Duration, place: Place) -> Self {
+        let answered = VecDeque::new();
+        Self { limit, reserve, length, place, under_way: 0, answered, others: 0, told: None, probed: None }
+    }
+
+    /// What we may use of the limit.
+    pub(super) fn ours(&self) -> u64 {
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share"
+        )]
+        let reserved = (self.limit as f64 * self.reserve).ceil() as u64;
+        self.limit.saturating_sub(reserved).max(1)
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(super) fn length(&self) -> Duration {
+        self.length
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// How many have been used, by us and by others.
+    pub(super) fn used(&mut self, now: Duration) -> u64 {
+        self.forget(now);
+        self.own() + self.others
+    }
+
+    /// Nothing where a request may be made now, else when to look again.
+    pub(super) fn blocked(&mut self, now: Duration) -> Option<Duration> {
+        if self.used(now) < self.ours() {
+            return None;
+        }
+        match self.place {
+            Place::Until { end, .. } => Some(end),
+            Place::Rolling => {
+                let free = self.answered.front().map(|(part, _)| self.gone_at(*part));
+                let last = self.told.max(self.probed);
+                let probe = last.filter(|_| self.others > 0).map(|last| last.saturating_add(self.probe()));
+                let next = free.into_iter().chain(probe).min();
+                // All are under way: their answers change something.
+                let next = next.unwrap_or_else(|| now.saturating_add(self.part()));
+                (next > now).then_some(next)
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, now: Duration) {
+        self.under_way += 1;
+        if self.own() + self.others > self.ours() {
+            self.probed = Some(now);
+        }
+    }
+
+    /// A request that was taken has been answered, or has never been made.
+    pub(super) fn ended(&mut self, now: Duration, made: bool) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if !made {
+            return;
+        }
+        self.forget(now);
+        let part = self.part_at(now);
+        match self.answered.back_mut() {
+            Some((last, count)) if *last == part => *count += 1,
+            _ => self.answered.push_back((part, 1)),
+        }
+    }
+
+    /// A reply tells. `sent_since` of our requests have been sent after the one that it answers: the
+    /// provider knows nothing of them yet.
+    pub(super) fn learn(&mut self, learned: Learned, sent_since: u64, now: Duration) {
+        self.forget(now);
+        match (self.place, learned.place) {
+            // Ends come in whole seconds, and a late reply may tell of the window before.
+            (Place::Until { end, .. }, Place::Until { end: told, .. }) if told + SAME_MOMENT < end => return,
+            (Place::Until { end, .. }, Place::Until { end: told, .. }) if told <= end + SAME_MOMENT => {}
+            (Place::Rolling, Place::Rolling) if self.length == learned.length => {}
+            (_, told) => {
+                self.place = told;
+                self.answered.clear();
+                (self.others, self.told) = (0, None);
+            }
+        }
+        (self.limit, self.length) = (learned.limit, learned.length);
+        if let Some(remaining) = learned.remaining {
+            let used = learned.limit.saturating_sub(remaining).saturating_add(sent_since);
+            (self.others, self.told) = (used.saturating_sub(self.own()), Some(now));
+        }
+    }
+
+    fn own(&self) -> u64 {
+        self.under_way + self.answered.iter().map(|(_, count)| count).sum::<u64>()
+    }
+
+    fn forget(&mut self, now: Duration) {
+        match self.place {
+            Place::Until { end, named } if now >= end => {
+                let length = self.length.as_nanos().max(1);
+                let windows = (now - end).as_nanos() / length + 1;
+                let on = u64::try_from(windows.saturating_mul(length)).map_or(Duration::MAX, Duration::from_nanos);
+                let named = named.checked_add(on).unwrap_or(named);
+                self.place = Place::Until { end: end.saturating_add(on), named };
+                self.answered.clear();
+                (self.others, self.told) = (0, None);
+            }
+            Place::Until { .. } => {}
+            Place::Rolling => {
+                while self.answered.front().is_some_and(|(part, _)| self.gone_at(*part) <= now) {
+                    self.answered.pop_front();
+                }
+                if self.told.is_some_and(|told| now.saturating_sub(told) > self.length) {
+                    (self.others, self.told) = (0, None);
+                }
+            }
+        }
+    }
+
+    fn part(&self) -> Duration {
+        (self.length / PARTS).max(Duration::from_millis(1))
+    }
+
+    fn part_at(&self, now: Duration) -> u128 {
+        now.as_nanos() / self.part().as_nanos()
+    }
+
+    fn gone_at(&self, part: u128) -> Duration {
+        let end = (part + 1).saturating_mul(self.part().as_nanos());
+        u64::try_from(end).map_or(Duration::MAX, Duration::from_nanos).saturating_add(self.length)
+    }
+
+    fn probe(&self) -> Duration {
+        (self.length / PROBES).clamp(OFTENEST_PROBE, RAREST_PROBE)
+    }
+}
+
+/// Ends of windows come in whole seconds.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TEN: Duration = Duration::from_secs(10);
+
+    fn until(end: Duration) -> Place {
+        Place::Until { end, named: SystemTime::UNIX_EPOCH + end }
+    }
+
+    fn reading(limit: u64, remaining: u64, place: Place) -> Learned {
+        Learned { limit, remaining: Some(remaining), length: TEN, place }
+    }
+
+    /// Makes as many requests as it may at a moment, each answered at once.
+    fn spend(window: &mut Window, now: Duration) -> u64 {
+        let mut made = 0;
+        while window.blocked(now).is_none() {
+            window.take(now);
+            window.ended(now, true);
+            made += 1;
+        }
+        made
+    }
+
+    #[test]
+    fn no_stretch_of_a_rolling_window_has_more() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut window = Window::new(100, 0.2, TEN, Place::Rolling);
+        let (mut now, mut made, mut open) = (SECOND, Vec::new(), Vec::<Duration>::new());
+        while now < SECOND * 200 {
+            now += Duration::from_millis(random.u64(0..60));
+            for _ in 0..random.u32(0..12) {
+                if window.blocked(now).is_none() && open.len() < 8 {
+                    window.take(now);
+                    // The provider counts it at any time before it is answered.
+                    made.push(now + Duration::from_millis(random.u64(0..300)));
+                    open.push(now + Duration::from_millis(300));
+                }
+            }
+            open.retain(|end| {
+                if *end <= now {
+                    window.ended(now, true);
+                }
+                *end > now
+            });
+        }
+        made.sort();
+        let most =
+            made.iter().map(|at| made.iter().filter(|other| **other >= *at && **other < *at + TEN).count()).max();
+        assert!(most <= Some(80), "{most:?}");
+        assert!(made.len() > 1350, "{} of 1600 that were possible", made.len());
+    }
+
+    #[test]
+    fn a_window_with_an_end_opens_again_then() {
+        let mut window = Window::new(50, 0.0, TEN, until(TEN));
+        assert_eq!(spend(&mut window, SECOND), 50);
+        assert_eq!(window.blocked(SECOND * 9), Some(TEN));
+        assert_eq!(spend(&mut window, TEN), 50);
+        assert_eq!(window.blocked(TEN), Some(TEN * 2));
+        assert_eq!(spend(&mut window, SECOND * 75), 50, "windows have passed unused");
+        assert_eq!(window.blocked(SECOND * 75), Some(TEN * 8));
+    }
+
+    #[test]
+    fn what_others_use_is_not_there_for_us() {
+        let mut window = Window::new(100, 0.2, TEN, until(TEN));
+        window.take(SECOND);
+        window.ended(SECOND, true);
+        // Three more of ours were under way when it was answered, and unknown there.
+        (0..3).for_each(|_| window.take(SECOND));
+        window.learn(reading(100, 60, until(TEN)), 3, SECOND);
+        assert_eq!((window.used(SECOND), spend(&mut window, SECOND)), (43, 37));
+        // A late reply of the window before says nothing about this one.
+        assert_eq!(window.blocked(TEN), None);
+        window.learn(reading(100, 0, until(TEN)), 0, TEN + SECOND);
+        assert_eq!(window.used(TEN + SECOND), 3);
+    }
+
+    #[test]
+    fn a_limit_that_others_have_used_up_is_probed() {
+        let mut window = Window::new(100, 0.0, TEN, Place::Rolling);
+        window.learn(reading(100, 0, Place::Rolling), 0, SECOND);
+        assert_eq!(window.blocked(SECOND), Some(SECOND * 2));
+        assert_eq!(window.blocked(SECOND * 2), None);
+        window.take(SECOND * 2);
+        assert_eq!(window.blocked(SECOND * 2), Some(SECOND * 3), "one");
+        window.ended(SECOND * 2, true);
+        window.learn(reading(100, 40, Place::Rolling), 0, SECOND * 2);
+        assert_eq!(spend(&mut window, SECOND * 2), 40);
+    }
+
+    #[test]
+    fn a_learned_window_takes_the_place_of_a_guess() {
+        let mut window = Window::new(10, 0.0, TEN, Place::Rolling);
+        assert_eq!(spend(&mut window, SECOND), 10);
+        let learned = Learned { limit: 20, remaining: None, length: TEN * 6, place: until(SECOND * 30) };
+        window.learn(learned, 0, SECOND);
+        assert_eq!(spend(&mut window, SECOND), 20, "no reply tells how many there have been");
+        assert_eq!(window.blocked(SECOND), Some(SECOND * 30));
+        window.ended(SECOND, false);
+        assert_eq!(Window::new(3, 0.9, TEN, Place::Rolling).ours(), 1, "a reserve leaves something");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use syncline_sdk::CrmConnector;
 
-use crate::core::{BreakerOptions, Concurrency, LaneConfig, OnOutage, Quota, Rate};
+use crate::core::{BreakerOptions, Concurrency, CoreError, LaneConfig, OnOutage, Quota, Rate};
 
 /// A configured connector under a name, and how it is to be treated.
 #[derive(Debug, Clone)]
@@ -22,6 +22,15 @@ impl Destination {
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.lane.destination
+    }
+
+    /// Whether all of this makes sense. [`EngineBuilder::build`](crate::EngineBuilder::build) checks it,
+    /// too.
+    ///
+    /// # Errors
+    /// [`CoreError`] with what is wrong.
+    pub fn check(&self) -> Result<(), CoreError> {
+        self.lane.check()
     }
 
     /// What dead letters say about the connector. Default: `custom`, `0`.

@@ -1,7 +1,9 @@
 //! Replies → verdicts. First what proves a step, then what ServiceNow says about a failure, then
 //! the bare status. The README has the same tables in prose.
 
-use syncline_sdk::{Item, Method, Operation, Outbound, Reason, Reply, Scope, Verdict, default_verdict};
+use std::time::{Duration, SystemTime};
+
+use syncline_sdk::{Item, Method, Operation, Outbound, QuotaReading, Reason, Reply, Scope, Verdict, default_verdict};
 
 use crate::encode::{Mapping, step};
 use crate::model::{ApiError, Row, result};
@@ -172,6 +174,21 @@ fn failed(sent: &Outbound, reply: &Reply) -> Verdict {
         },
     }
 }
+
+/// What a rate-limit rule says of itself: a number of requests in a clock hour. It never tells how many
+/// are left, and a refusal tells that none are ("Inbound REST API rate limiting", ServiceNow's
+/// documentation). Requests that no rule matches say nothing.
+pub(crate) fn readings(reply: &Reply) -> Vec<QuotaReading> {
+    let number = |name| reply.header(name)?.trim().parse::<u64>().ok();
+    let (Some(limit), Some(reset)) = (number("x-ratelimit-limit"), number("x-ratelimit-reset")) else {
+        return Vec::new();
+    };
+    let resets = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(reset));
+    let remaining = (reply.status == 429).then_some(0);
+    vec![QuotaReading { name: "hour", limit, remaining, window: HOUR, resets }]
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A read leaves nothing in doubt; a write may have happened.
 fn unproven(sent: &Outbound, reply: &Reply, code: &'static str, text: &str) -> Verdict {

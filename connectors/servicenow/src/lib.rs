@@ -12,8 +12,8 @@ mod model;
 use std::collections::BTreeMap;
 
 use syncline_sdk::{
-    Batch, Capabilities, CrmConnector, Endpoint, Event, Outbound, Progress, Reason, Registration, Reply, Verdict,
-    Verdicts,
+    Batch, Capabilities, CrmConnector, Endpoint, Event, Outbound, Progress, QuotaReading, Reason, Registration, Reply,
+    Verdict, Verdicts,
 };
 
 pub use config::{EntityConfig, ServiceNowConfig};
@@ -68,6 +68,10 @@ impl CrmConnector for ServiceNow {
     fn begin(&self, batch: &Batch<'_>) -> Outbound {
         let item = batch.first().and_then(|item| Some((self.mapping(item.event).ok()?, item)));
         item.map_or_else(encode::nothing, |(mapping, item)| mapping.begin(item))
+    }
+
+    fn readings(&self, reply: &Reply) -> Vec<QuotaReading> {
+        interpret::readings(reply)
     }
 
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {

@@ -3,12 +3,12 @@
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use serde_json::{Value, json};
     use syncline_sdk::{
-        Batch, Bytes, ConnectorConfig, CrmConnector, Event, Item, Outbound, Progress, Remembered, Reply, RetryAfter,
-        Verdict,
+        Batch, Bytes, ConnectorConfig, CrmConnector, Event, Item, Outbound, Progress, QuotaReading, Remembered, Reply,
+        RetryAfter, Verdict,
     };
     use syncline_servicenow as _;
 
@@ -179,8 +179,36 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_was_only_queued_waits_and_may_run() {
+        for step in READS.iter().chain(WRITES) {
+            let Verdict::Throttle { reason, in_doubt, .. } = verdict(step, &reply(202, JSON, "")) else { panic!() };
+            assert!(in_doubt && reason.code == "queued", "{step}: {reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_rule_is_read_from_any_reply() {
+        let limited = |status: u16, headers: &[(&str, &str)]| {
+            let mut reply = reply(status, JSON, "");
+            reply.headers.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            connector().readings(&reply)
+        };
+        let rule = [("x-ratelimit-limit", "5000"), ("x-ratelimit-reset", "1795384800"), ("x-ratelimit-rule", "4f1c")];
+        let expected = |remaining| QuotaReading {
+            name: "hour",
+            limit: 5000,
+            remaining,
+            window: Duration::from_secs(3600),
+            resets: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_384_800)),
+        };
+        assert_eq!(limited(201, &rule), [expected(None)]);
+        assert_eq!(limited(429, &rule), [expected(Some(0))]);
+        assert_eq!(limited(429, &[]), [], "a node that is out of threads has no rule");
+        assert_eq!(limited(200, &[("x-ratelimit-limit", "many"), ("x-ratelimit-reset", "1")]), []);
+    }
+
+    #[test]
     fn a_reply_that_proves_nothing_leaves_a_write_in_doubt() {
-        in_doubt(&reply(202, JSON, ""), "queued");
         in_doubt(&reply(499, HTML, ""), "client_closed");
         in_doubt(&reply(200, JSON, "{\"result\":[{\"sys_id\":\"7f"), "unproven");
         in_doubt(&reply(200, JSON, ""), "unproven");

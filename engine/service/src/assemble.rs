@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_engine::core::{
-    CoreLimits, EqualVersion, Jitter, LaterEvents, OnOutage, OnStoreOutage, RetrySchedule, VersionPolicy, VersionRule,
+    CoreLimits, EqualVersion, Jitter, LaterEvents, OnStoreOutage, RetrySchedule, VersionPolicy, VersionRule,
 };
 use syncline_engine::dlq::KafkaDeadLettersOptions;
 use syncline_engine::source::{KafkaOptions, StartPosition};
@@ -13,7 +13,7 @@ use syncline_engine::state::StateStore;
 use syncline_engine::{Destination, Engine, EngineBuilder};
 
 use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Route, Start};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Planned};
 
 /// An engine with everything but its shutdown signal.
 pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuilder {
@@ -27,10 +27,6 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuild
     let later_events = match settings.delivery.after_dead_letter {
         AfterDeadLetter::Continue => LaterEvents::Continue,
         AfterDeadLetter::Park => LaterEvents::Park,
-    };
-    let on_outage = match settings.delivery.on_outage {
-        config::model::OnOutage::Pause => OnOutage::Pause,
-        config::model::OnOutage::DeadLetter => OnOutage::DeadLetter,
     };
     let on_store_outage = match settings.delivery.on_store_outage {
         config::model::OnStoreOutage::Hold => OnStoreOutage::Hold,
@@ -52,19 +48,20 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuild
         .shared_store(store)
         .kafka(source, letters);
     for planned in &config.destinations {
-        let mut destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))
-            .connector_kind(planned.registration.kind, planned.registration.version)
-            .timeout(milliseconds(settings.http.timeout_ms))
-            .on_outage(on_outage);
-        if let Some(concurrency) = planned.concurrency {
-            destination = destination.concurrency(concurrency);
-        }
-        builder = builder.destination(destination);
+        let timeout = milliseconds(settings.http.timeout_ms);
+        builder = builder.destination(destination(planned, settings.delivery.on_outage).timeout(timeout));
     }
     for route in &settings.routes {
         builder = builder.route(&route.entity, &route.to).versions(&route.entity, versions(route));
     }
     builder
+}
+
+/// A destination as it was planned.
+pub(crate) fn destination(planned: &Planned, on_outage: config::model::OnOutage) -> Destination {
+    let destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))
+        .connector_kind(planned.registration.kind, planned.registration.version);
+    planned.treatment.apply(destination, on_outage)
 }
 
 fn versions(route: &Route) -> VersionPolicy {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use syncline_sdk::Registration;
 
-use crate::config::{self, Config, Environment};
+use crate::config::treatment::{Bounds, Concurrency, RequestLimits};
+use crate::config::{self, Config, Environment, Planned};
 use crate::console::{complain, say, table};
 use crate::exit::{self, Failure};
 
@@ -46,13 +47,14 @@ pub(crate) fn policy(config: &Config) -> Vec<String> {
     for planned in &config.destinations {
         let endpoint = planned.connector.endpoint();
         lines.push(format!(
-            "destination {}: {} {} at {}, {} at a time, for {}",
+            "destination {}: {} {} at {}, {} at a time, for {}{}",
             planned.name,
             planned.registration.kind,
             planned.registration.version,
             endpoint.base_url,
-            planned.concurrency.unwrap_or(endpoint.limits.concurrency),
-            planned.connector.entity_types().join(", ")
+            at_a_time(planned),
+            planned.connector.entity_types().join(", "),
+            limits(&planned.treatment.limits)
         ));
     }
     match config.settings.routes.as_slice() {
@@ -67,6 +69,21 @@ pub(crate) fn policy(config: &Config) -> Vec<String> {
         None => "admin: off".to_owned(),
     });
     lines
+}
+
+fn at_a_time(planned: &Planned) -> String {
+    match planned.treatment.concurrency {
+        Some(Concurrency::Fixed(number)) => number.to_string(),
+        Some(Concurrency::Adaptive(Bounds { min, max })) => format!("{min} to {max}"),
+        None => format!("1 to {}", planned.connector.endpoint().limits.concurrency),
+    }
+}
+
+fn limits(limits: &RequestLimits) -> String {
+    let rate = limits.requests_per_second.map(|rate| format!("{rate} requests a second"));
+    let quotas = limits.quotas.iter().map(|quota| format!("{} requests per {}", quota.requests, quota.per));
+    let limits: Vec<_> = rate.into_iter().chain(quotas).collect();
+    if limits.is_empty() { String::new() } else { format!(", at most {}", limits.join(", ")) }
 }
 
 fn delays(retries: u32) -> String {

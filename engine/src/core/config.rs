@@ -148,7 +148,7 @@ impl CoreConfig {
             }
         }
         for lane in &self.lanes {
-            lane.check().map_err(|what| CoreError(format!("destination `{}`: {what}", lane.destination)))?;
+            lane.check()?;
         }
         for (entity, lanes) in &self.routes {
             if lanes.is_empty() {
@@ -191,7 +191,7 @@ impl LaneConfig {
         }
     }
 
-    fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), CoreError> {
         let share = |share: f64| (0.0..=MOST_RESERVED).contains(&share);
         let (pace, breaker) = (&self.pace, &self.breaker);
         let bounds = match self.concurrency {
@@ -228,7 +228,10 @@ impl LaneConfig {
                 "a retry budget must be from 0 to 10",
             ),
         ];
-        wrong.into_iter().find(|(is_wrong, _)| *is_wrong).map_or(Ok(()), |(_, what)| Err(what))
+        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
+            Some((_, what)) => Err(CoreError(format!("destination `{}`: {what}", self.destination))),
+            None => Ok(()),
+        }
     }
 }
 

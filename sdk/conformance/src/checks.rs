@@ -8,6 +8,7 @@ pub(crate) mod endpoint;
 pub(crate) mod explore;
 pub(crate) mod golden;
 pub(crate) mod interpretation;
+pub(crate) mod readings;
 pub(crate) mod refusal;
 pub(crate) mod registration;
 pub(crate) mod schema;

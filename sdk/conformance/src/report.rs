@@ -41,6 +41,8 @@ pub enum Rule {
     Bounded,
     /// A connector that can look up does so before it sends anything unsafe for a write in doubt.
     LookUp,
+    /// What is read of limits has names that can be labels of metrics.
+    Readings,
     /// Odd events are refused with a reason, or can be encoded.
     Acceptance,
     /// A connector that cannot be used yet says so.

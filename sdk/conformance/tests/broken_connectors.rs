@@ -111,6 +111,8 @@ mod tests {
             ("loses_verdicts", Rule::Complete, "0 verdicts for 1 events"),
             ("asks_forever", Rule::Bounded, "no end after 16 requests"),
             ("goes_in_circles", Rule::Bounded, "leads back to the request `put`"),
+            ("panics_on_odd_limits", Rule::Total, "readings of status"),
+            ("names_limits_by_value", Rule::Readings, "no short snake_case word"),
             ("accepts_strangers", Rule::Acceptance, "unknown entity type"),
             ("refuses_silently", Rule::Acceptance, "no message"),
             ("takes_no_events", Rule::Endpoint, "limits.batch_events"),

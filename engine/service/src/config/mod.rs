@@ -14,6 +14,7 @@ mod schema;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
+pub(crate) mod treatment;
 mod validate;
 
 use std::collections::BTreeMap;

@@ -179,6 +179,15 @@ pub(crate) enum OnOutage {
     DeadLetter,
 }
 
+impl From<OnOutage> for syncline_engine::core::OnOutage {
+    fn from(on_outage: OnOutage) -> Self {
+        match on_outage {
+            OnOutage::Pause => Self::Pause,
+            OnOutage::DeadLetter => Self::DeadLetter,
+        }
+    }
+}
+
 /// What happens to the events of an entity after one of them was dead-lettered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

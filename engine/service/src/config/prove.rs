@@ -10,9 +10,10 @@ use syncline_sdk::{ConnectorConfig, CrmConnector, Registration};
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
-use super::model::{Admin, Settings};
+use super::model::{Admin, OnOutage, Settings};
 use super::plain::variable_prefix;
 use super::problem::{Problem, segment};
+use super::treatment::Treatment;
 
 /// A proven destination.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ pub(crate) struct Planned {
     pub(crate) name: String,
     pub(crate) registration: &'static Registration,
     pub(crate) connector: Arc<dyn CrmConnector>,
-    pub(crate) concurrency: Option<usize>,
+    pub(crate) treatment: Treatment,
 }
 
 /// Proves a tree that fits the schema.
@@ -61,15 +62,24 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result
 fn destination(index: usize, mut written: Map<String, Value>) -> Result<Planned, Problem> {
     let pointer = format!("/destinations/{index}");
     let name = written.remove("name").as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-    let concurrency = written.remove("concurrency").as_ref().and_then(Value::as_u64);
+    let unfit = || Problem::new(&pointer, "the destination doesn't fit its own types; please report this");
+    let treatment = Treatment::take(&mut written).ok_or_else(unfit)?;
     let kind = written.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     let at = |path: &str| format!("{pointer}{}", pointer_of(path, &written));
     let registration = Registration::find(&kind).map_err(|error| Problem::new(at(&error.path), error.message))?;
     let config: Box<dyn ConnectorConfig> = serde_json::from_value(Value::Object(written.clone()))
         .map_err(|error| Problem::new(pointer.clone(), without_values(error.to_string(), &written)))?;
     let connector = config.connect().map_err(|error| Problem::new(at(&error.path), error.message))?;
-    let concurrency = concurrency.and_then(|concurrency| usize::try_from(concurrency).ok());
-    Ok(Planned { name, registration, connector, concurrency })
+    let planned = Planned { name, registration, connector, treatment };
+    if planned.treatment.limits.burst.is_some() && planned.treatment.limits.requests_per_second.is_none() {
+        return Err(Problem::new(
+            format!("{pointer}/limits/burst"),
+            "belongs to `requests_per_second`, which is missing",
+        ));
+    }
+    let destination = crate::assemble::destination(&planned, OnOutage::default());
+    destination.check().map_err(|error| Problem::new(&pointer, error.to_string()))?;
+    Ok(planned)
 }
 
 /// A connector's dotted path as a JSON pointer, as far as the written keys go. A key with a dot in

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use syncline_sdk::Registration;
 
 use super::model::Settings;
+use super::treatment::Treatment;
 
 /// The JSON Schema (2020-12) of a configuration, for this set of connectors.
 pub(crate) fn compose(connectors: &[&'static Registration]) -> Value {
@@ -78,13 +79,9 @@ fn destination(connector: &Registration) -> (String, Value, Map<String, Value>) 
         let mut properties = Map::new();
         properties.insert("name".to_owned(), name_schema());
         properties.insert("type".to_owned(), json!({ "const": connector.kind, "description": connector.summary }));
-        properties.insert(
-            "concurrency".to_owned(),
-            json!({
-                "description": "Requests under way at a time. Default: what suits the provider.",
-                "type": "integer", "minimum": 1, "maximum": 10_000,
-            }),
-        );
+        let (treatment, definitions) = treatment();
+        properties.extend(treatment);
+        parts.extend(definitions);
         if let Some(Value::Object(own)) = object.remove("properties") {
             properties.extend(own);
         }
@@ -95,6 +92,16 @@ fn destination(connector: &Registration) -> (String, Value, Map<String, Value>) 
         object.insert("required".to_owned(), Value::Array(required));
     }
     (name_of(connector.kind), schema, parts)
+}
+
+/// The keys of every destination, and what they refer to.
+fn treatment() -> (Map<String, Value>, Map<String, Value>) {
+    const NAME: &str = "destination";
+    let mut schema = schema_for!(Treatment).to_value();
+    relocate(&mut schema, NAME);
+    let mut take = |key| schema.get_mut(key).and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
+    let (keys, definitions) = (take("properties"), take("$defs"));
+    (keys, definitions.into_iter().map(|(name, part)| (format!("{NAME}.{name}"), part)).collect())
 }
 
 /// `#/$defs/Auth` → `#/$defs/kind.Auth`.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use syncline_servicenow as _;
 
 use super::model::Start;
+use super::treatment::Concurrency;
 use super::{Config, Environment, load, schema};
 
 const CRM: (&str, &str) = ("SERVICENOW_BASE_URL", "https://acme.service-now.com");
@@ -89,7 +90,7 @@ fn without_a_destination_it_says_how_to_name_one() {
 #[test]
 fn a_file_is_read_and_secrets_that_are_not_set_are_named() {
     let config = with_file(FILE, [("CRM_USER", "u")]).unwrap();
-    assert_eq!(config.destinations[0].concurrency, Some(3));
+    assert_eq!(config.destinations[0].treatment.concurrency, Some(Concurrency::Fixed(3)));
     assert_eq!(config.settings.kafka.start, Start::Earliest);
     let missing: Vec<_> = config.missing_secrets.iter().map(ToString::to_string).collect();
     assert_eq!(missing, ["destinations[0].auth: refers to the environment variable CRM_PASSWORD, which is not set"]);
@@ -114,7 +115,8 @@ fn variables_win_over_the_file_and_plain_ones_over_all() {
     let kafka = &config.settings.kafka;
     assert_eq!((kafka.group_id.as_str(), kafka.topics.as_slice()), ("42", &["plain".to_owned()][..]));
     assert_eq!((kafka.start, kafka.options["linger.ms"].to_string()), (Start::Latest, "5".to_owned()));
-    assert_eq!((config.settings.limits.in_flight_events, config.destinations[0].concurrency), (77, Some(9)));
+    let concurrency = config.destinations[0].treatment.concurrency;
+    assert_eq!((config.settings.limits.in_flight_events, concurrency), (77, Some(Concurrency::Fixed(9))));
     let notes = config.notes.join("\n");
     for note in
         ["KAFKA_TOPIC wins over SYNCLINE__KAFKA__TOPICS", "SYNCLINE__KAFKA__GROUP_ID wins over ", "syncline.toml:3"]
@@ -430,4 +432,57 @@ fn the_schema_names_every_key() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let tree: toml::Table = FILE.parse().unwrap();
     assert!(validator.is_valid(&serde_json::to_value(tree).unwrap()));
+}
+
+#[test]
+fn how_a_destination_is_treated() {
+    let treated = |text: &str| with_file(&FILE.replace("concurrency = 3", text), []);
+    let config = treated(
+        r#"concurrency = { min = 2, max = 20 }
+on_outage = "dead_letter"
+breaker = { window_s = 60, minimum = 10, failure_rate = "80%", probes = 3 }
+
+[destinations.limits]
+requests_per_second = 2.5
+reserve = "20%"
+retry_budget = "off"
+quotas = [
+    { requests = 5000, per = "hour", by_clock = true },
+    { name = "burst", requests = 100, per = "10s", reserve = "0%" },
+]
+"#,
+    )
+    .unwrap();
+    let shown = format!("{:?}", crate::assemble::destination(&config.destinations[0], super::model::OnOutage::Pause));
+    for part in [
+        "Adaptive { min: 2, max: 20 }",
+        "per_second: 2.5, burst: 2",
+        r#"name: "hour", requests: 5000, window: 3600s, aligned: true, reserve: 0.2"#,
+        r#"name: "burst", requests: 100, window: 10s, aligned: false, reserve: 0.0"#,
+        "window: 60s, minimum: 10, failure_rate: 0.8, probes: 3",
+        "on_outage: DeadLetter",
+        "retry_budget: None",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let policy = crate::commands::policy(&config).join("\n");
+    assert!(policy.contains("2 to 20 at a time"), "{policy}");
+    assert!(policy.contains("at most 2.5 requests a second, 5000 requests per hour, 100 requests per 10s"), "{policy}");
+    for (text, parts) in [
+        ("concurrency = { max = 0 }", &["concurrency.max: too small"][..]),
+        ("concurrency = { min = 9, max = 3 }", &["destinations[0]", "its bounds in order"]),
+        ("limits = { burst = 3 }", &["destinations[0].limits.burst", "belongs to `requests_per_second`"]),
+        ("limits = { reserve = \"120%\" }", &["destinations[0].limits.reserve", "whole percentage"]),
+        ("limits = { reserve = \"97%\" }", &["destinations[0]", "from 0 to 95 %"]),
+        ("limits = { quotas = [{ requests = 1, per = \"fortnight\" }] }", &["quotas[0].per", "`hour`"]),
+        ("limits = { quotas = [{ per = \"hour\" }] }", &["the key `requests` is missing"]),
+        ("limits = { quota = [] }", &["destinations[0].limits.quota", "did you mean `quotas`?"]),
+        (
+            "limits = { quotas = [{ requests = 1, per = \"hour\" }, { requests = 2, per = \"hour\" }] }",
+            &["quotas need different names"],
+        ),
+        ("breaker = { probes = 0 }", &["destinations[0].breaker.probes: too small"]),
+    ] {
+        refused(treated(text), parts);
+    }
 }

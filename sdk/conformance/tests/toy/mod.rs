@@ -5,14 +5,15 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use syncline_sdk::{
     Auth, BaseUrl, Batch, Capabilities, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, Event, Limits,
-    Method, Operation, Outbound, Progress, Reason, Registration, Replay, Reply, Verdict, Verdicts, default_verdict,
-    escape_path_segment,
+    Method, Operation, Outbound, Progress, QuotaReading, Reason, Registration, Replay, Reply, Verdict, Verdicts,
+    default_verdict, escape_path_segment,
 };
 
 /// The rule that the toy breaks.
@@ -37,6 +38,8 @@ pub(crate) enum Fault {
     ForgetsTheContentType,
     LosesVerdicts,
     AsksForever,
+    PanicsOnOddLimits,
+    NamesLimitsByValue,
     GoesInCircles,
     AcceptsStrangers,
     RefusesSilently,
@@ -212,6 +215,18 @@ impl CrmConnector for Toy {
             _ if item.remembered.in_doubt && self.has(Fault::ClaimsALookUp) => self.make(item.event),
             _ => self.put(item.event),
         }
+    }
+
+    fn readings(&self, reply: &Reply) -> Vec<QuotaReading> {
+        let Some(text) = reply.header("x-ratelimit-limit") else { return Vec::new() };
+        let limit = text.trim().parse();
+        if self.has(Fault::PanicsOnOddLimits) {
+            assert!(limit.is_ok(), "{text}");
+        }
+        let name = if self.has(Fault::NamesLimitsByValue) { "Limit of the hour" } else { "hour" };
+        let reading =
+            |limit| QuotaReading { name, limit, remaining: None, window: Duration::from_secs(3600), resets: None };
+        limit.ok().map(reading).into_iter().collect()
     }
 
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {

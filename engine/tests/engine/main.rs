@@ -9,6 +9,8 @@
 )]
 //! in virtual time: what another binary can do.
 
+mod crowded;
+mod guest;
 mod parts;
 
 use std::sync::Arc;

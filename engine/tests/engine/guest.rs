@@ -1,0 +1,74 @@
+//! The engine as a guest of a CRM that has limits, others to serve, and bad hours. All in virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_engine::record::Record;
+use syncline_engine::{Destination, Engine};
+use syncline_sdk::Bytes;
+use tokio::time::Instant;
+
+use super::crowded::{Crm, HOUR, Limits, Reader, Weather};
+use super::parts::{Letters, Source, event};
+
+/// An event of an entity, whose id says both.
+fn of_entity(offset: i64, entity: i64) -> Record {
+    let json = format!(
+        r#"{{"event_id":"e{entity}-{offset}","idempotency_key":"k{offset}","entity":{{"type":"t","id":"{entity}"}}}}"#
+    );
+    Record { value: Some(Bytes::from(json)), ..event(offset, entity) }
+}
+
+/// Delivers so many events, and tells how long it took.
+async fn deliver(count: i64, crm: &Crm, treat: impl FnOnce(Destination) -> Destination) -> (Duration, Letters) {
+    let (source, letters) = (Source::default(), Letters::default());
+    source.give((0..count).map(|offset| of_entity(offset, offset % 997)));
+    let engine = Engine::builder()
+        .destination(treat(Destination::new("crm", Arc::new(Reader::new()))))
+        .source(source.clone())
+        .transport(crm.clone())
+        .dead_letters(letters.clone())
+        .seed(1)
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let run = tokio::spawn(engine.run());
+    source.committed(count).await;
+    run.abort();
+    (start.elapsed(), letters)
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_kept_before_the_first_refusal() {
+    const COUNT: i64 = 60_000;
+    let limits = Limits { ten_seconds: 100, hour: 9_000, day: 50_000 };
+    let crm = Crm::new(Some(limits), Weather { others: 0.2, outage: None });
+    let (took, letters) = deliver(COUNT, &crm, |destination| destination.reserve(0.05)).await;
+    assert_eq!((crm.effects(), letters.stored().len()), ((60_000, 0), 0));
+    let (refused, requests) = (crm.count(429), crm.requests());
+    println!("{refused} of {requests} requests were refused, in {took:?}: {:?}", crm.refused_by());
+    assert!(refused * 100 <= requests, "{refused} of {requests} requests met a 429");
+    // What the limits allow in a day is used, and hardly more than a day is needed.
+    assert!(took < Duration::from_secs(31 * 3600), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_headers_nothing_changes_and_refusals_teach() {
+    let crm = Crm::new(None, Weather::default());
+    let (took, _) = deliver(2000, &crm, |destination| destination.concurrency(8)).await;
+    assert_eq!((crm.effects(), crm.count(429)), ((2000, 0), 0));
+    assert!(took < Duration::from_secs(40), "{took:?}: 8 at a time, 65 ms each");
+    assert_eq!(crm.most_under_way(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_an_hour_dead_letters_nothing_and_keeps_the_order() {
+    const COUNT: i64 = 100_000;
+    let outage = Some((Duration::from_secs(60), Duration::from_secs(60) + HOUR));
+    let crm = Crm::new(None, Weather { others: 0.0, outage });
+    let (took, letters) = deliver(COUNT, &crm, |destination| destination.concurrency(32)).await;
+    assert_eq!((crm.effects(), letters.stored().len()), ((100_000, 0), 0));
+    assert!(took > HOUR && took < HOUR + Duration::from_secs(600), "{took:?}");
+    let asked = crm.count(503);
+    assert!(asked < 200, "{asked} requests were sent into the outage");
+}

@@ -1,6 +1,7 @@
 //! What a program can ask of a running engine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,6 +53,13 @@ impl EngineHandle {
     /// [`UnknownDestination`].
     pub fn resume(&self, destination: &str) -> Result<(), UnknownDestination> {
         self.control(destination, Input::GoOn)
+    }
+
+    /// Stops the engine gracefully, as its shutdown signal does: requests under way may take that
+    /// long, or what its limits say. Events that wait for a destination are not waited for.
+    pub fn stop(&self, within: Option<Duration>) {
+        // An engine that has ended is stopped.
+        let _ = self.controls.send(Input::Drain(within));
     }
 
     fn control(&self, name: &str, input: fn(usize) -> Input) -> Result<(), UnknownDestination> {

@@ -23,8 +23,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the service until SIGTERM or SIGINT.
-    Run,
+    /// Runs the service until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+    Run {
+        /// Read the configuration again whenever its file changes.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Shows the whole path with no set-up: an embedded broker, a fake CRM with faults, sample events.
     Demo(DemoArguments),
     /// Validates the configuration, touching nothing.
@@ -87,7 +91,7 @@ pub fn main() -> ExitCode {
     };
     let environment = Environment::of_process();
     exit::report(match arguments.command {
-        Command::Run => run::run(arguments.config, &environment),
+        Command::Run { watch } => run::run(arguments.config, &environment, watch),
         Command::Demo(demo) => demo::run(&demo, &environment),
         Command::Check => commands::check(arguments.config, &environment),
         Command::Connectors { json } => commands::connectors(json),

@@ -31,6 +31,7 @@ mod console;
 pub mod demo;
 mod exit;
 mod logging;
+mod reload;
 mod run;
 mod signals;
 mod state;

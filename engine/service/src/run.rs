@@ -1,30 +1,38 @@
 //! `run`: the service.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use syncline_engine::RunReport;
+use metrics::counter;
 use syncline_engine::source::Closed;
+use syncline_engine::state::StateStore;
+use syncline_engine::{Engine, RunReport};
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Metrics, Token};
+use crate::admin::{self, Current, Metrics, Token};
 use crate::config::{self, Config, Environment};
 use crate::exit::{self, Failure};
 use crate::logging::{self, Logging};
+use crate::reload::{self, Reloads};
 use crate::signals::Signals;
 use crate::{assemble, cli, commands, state};
 
 /// Runs the service until a signal, and tells how it ended.
-pub(crate) fn run(path: Option<PathBuf>, environment: &Environment) -> Result<u8, Failure> {
+pub(crate) fn run(path: Option<PathBuf>, environment: &Environment, watch: bool) -> Result<u8, Failure> {
     let config = config::load(path, environment).map_err(|problems| Failure::new(exit::CONFIG, problems))?;
     if let Some(missing) = config.missing_secrets.first() {
         return Err(Failure::new(exit::CONFIG, missing));
+    }
+    if watch && config.file.is_none() {
+        return Err(Failure::new(exit::CONFIG, "`--watch` needs a file to watch: give one with --config"));
     }
     let logging = logging::start(&config.settings.log, environment)
         .map_err(|error| Failure::new(exit::FAILED, format!("logging can't be set up: {error}")))?;
     panics_are_logged();
     let runtime = cli::runtime()?;
-    let result = runtime.block_on(serve(&config, &logging));
+    let result = runtime.block_on(serve(config, &logging, environment, watch));
     // Whatever hangs in a native thread ends with the process.
     runtime.shutdown_background();
     // In the log's own format, and not twice.
@@ -39,15 +47,14 @@ pub(crate) fn run(path: Option<PathBuf>, environment: &Environment) -> Result<u8
     result
 }
 
-async fn serve(config: &Config, logging: &Logging) -> Result<u8, Failure> {
-    for note in &config.notes {
-        info!("{note}");
-    }
-    for line in commands::policy(config) {
-        info!("{line}");
-    }
-    let signals =
-        Signals::catch().map_err(|error| Failure::new(exit::FAILED, format!("signals can't be caught: {error}")))?;
+/// How long requests under way may take when another configuration takes over.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+async fn serve(mut config: Config, logging: &Logging, environment: &Environment, watch: bool) -> Result<u8, Failure> {
+    announce(&config);
+    let uncaught = |error| Failure::new(exit::FAILED, format!("signals can't be caught: {error}"));
+    let signals = Signals::catch().map_err(uncaught)?;
+    let mut reloads = Reloads::catch(config.file.clone().filter(|_| watch)).map_err(uncaught)?;
     // Bound before anything is consumed: a taken port is told at once.
     let token = match &config.settings.admin.token {
         Some(reference) if config.admin.is_some() => {
@@ -60,21 +67,84 @@ async fn serve(config: &Config, logging: &Logging) -> Result<u8, Failure> {
         None => None,
     };
     let metrics = Metrics::install(logging.dropped()).map_err(|error| Failure::new(exit::FAILED, error))?;
-    let store = state::open(config).await?;
-    let engine = assemble::engine(config, store)
-        .shutdown(signals.stop())
-        .build()
-        .map_err(|error| Failure::new(exit::CONFIG, error))?;
+    let store = state::open(&config).await?;
+    let mut engine = build(&config, &store)?;
+    let current = Current::new(engine.handle());
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "the admin server listens");
         }
-        let handle = engine.handle();
-        tokio::spawn(admin::serve(listener, metrics.clone(), token, Arc::new(move || handle.status())));
+        tokio::spawn(admin::serve(listener, metrics.clone(), token, current.clone()));
     }
     tokio::spawn(metrics.upkeep());
-    let report = engine.run().await.map_err(|error| Failure::new(exit::FAILED, error))?;
-    Ok(status_of(report))
+    let mut stop = pin!(signals.stop());
+    let mut stopping = false;
+    loop {
+        let handle = engine.handle();
+        current.set(handle.clone());
+        let mut run = pin!(engine.run());
+        let mut next = None;
+        let report = loop {
+            tokio::select! {
+                report = &mut run => break report.map_err(|error| Failure::new(exit::FAILED, error))?,
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    handle.stop(None);
+                }
+                why = reloads.next(), if !stopping && next.is_none() => {
+                    next = read_again(&config, environment, why);
+                    if next.is_some() {
+                        handle.stop(Some(HAND_OVER));
+                    }
+                }
+            }
+        };
+        let Some(next) = next.filter(|_| !stopping) else { return Ok(status_of(report)) };
+        engine = match build(&next, &store) {
+            Ok(engine) => {
+                config = next;
+                announce(&config);
+                engine
+            }
+            Err(failure) => {
+                refused(&failure.message);
+                build(&config, &store)?
+            }
+        };
+    }
+}
+
+fn announce(config: &Config) {
+    for note in &config.notes {
+        info!("{note}");
+    }
+    for line in commands::policy(config) {
+        info!("{line}");
+    }
+}
+
+fn build(config: &Config, store: &Arc<dyn StateStore>) -> Result<Engine, Failure> {
+    let engine = assemble::engine(config, Arc::clone(store)).build();
+    engine.map_err(|error| Failure::new(exit::CONFIG, error))
+}
+
+fn read_again(running: &Config, environment: &Environment, why: &str) -> Option<Config> {
+    info!(why, "reading the configuration again");
+    match reload::read_again(running, environment) {
+        Ok(config) => {
+            counter!("syncline_config_reloads_total", "outcome" => "applied").increment(1);
+            Some(config)
+        }
+        Err(problem) => {
+            refused(&problem);
+            None
+        }
+    }
+}
+
+fn refused(problem: &str) {
+    counter!("syncline_config_reloads_total", "outcome" => "refused").increment(1);
+    error!(problem, "the new configuration is refused, the old one runs on");
 }
 
 /// A run's exit status. Work that was given up weighs more than a commit in doubt.

@@ -62,8 +62,9 @@ pub enum Input {
     Fence,
     /// Our partitions are still ours, or we have heard which aren't.
     Unfence,
-    /// Stop: take nothing more, finish what is under way, then [`Effects::drained`].
-    Drain,
+    /// Stop: take nothing more, finish what is under way within that time, or as configured, then
+    /// [`Effects::drained`].
+    Drain(Option<Duration>),
     /// Nothing but the time has changed.
     Tick,
 }

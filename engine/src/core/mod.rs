@@ -189,7 +189,7 @@ impl Core {
             Input::GoOn(lane) => self.let_lane_go_on(lane),
             Input::Fence => self.fenced = !self.planted(bug::Bug::NoFence),
             Input::Unfence => self.unfence(),
-            Input::Drain => self.drain(),
+            Input::Drain(within) => self.drain(within),
             Input::Tick => {}
         }
         self.activate_firsts();

@@ -68,14 +68,14 @@ impl Core {
         self.start_draining(partitions, self.config.limits.revoke_deadline);
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(super) fn drain(&mut self, within: Option<Duration>) {
         if self.draining.is_some() {
             return;
         }
         self.draining = Some(0);
         let mut all: Vec<_> = self.partitions.keys().cloned().collect();
         all.sort();
-        self.start_draining(all, self.config.limits.drain_deadline);
+        self.start_draining(all, within.unwrap_or(self.config.limits.drain_deadline));
     }
 
     fn start_draining(&mut self, partitions: Vec<TopicPartition>, deadline: Duration) {

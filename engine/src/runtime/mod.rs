@@ -148,13 +148,17 @@ impl Runtime {
             tokio::select! {
                 biased;
                 () = &mut self.shutdown, if !stopping => {
-                    info!("stopping: taking no more events, finishing what is under way");
                     stopping = true;
-                    self.board.stopping();
-                    self.waiting = Waiting::default();
-                    inputs.push_back(Input::Drain);
+                    self.stopping();
+                    inputs.push_back(Input::Drain(None));
                 }
-                Some(input) = self.controlled.recv() => inputs.push_back(input),
+                Some(input) = self.controlled.recv() => {
+                    if matches!(input, Input::Drain(_)) && !stopping {
+                        stopping = true;
+                        self.stopping();
+                    }
+                    inputs.push_back(input);
+                }
                 _ = answered.recv_many(&mut answer_buffer, ANSWERS) => inputs.extend(answer_buffer.drain(..)),
                 result = self.source.receive(&mut received, EVENTS) => {
                     if let Err(error) = result {
@@ -185,6 +189,12 @@ impl Runtime {
         };
         letters_check.abort();
         self.close(drained).await
+    }
+
+    fn stopping(&mut self) {
+        info!("stopping: taking no more events, finishing what is under way");
+        self.board.stopping();
+        self.waiting = Waiting::default();
     }
 
     fn source_event(&mut self, event: SourceEvent, inputs: &mut VecDeque<Input>) {

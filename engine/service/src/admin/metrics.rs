@@ -29,6 +29,7 @@ impl Metrics {
         let handle = builder.install_recorder().map_err(failed)?;
         syncline_engine::describe_metrics();
         describe_gauge!("syncline_build_info", "1, with the version as a label");
+        describe_counter!("syncline_config_reloads_total", "Configurations read again, by outcome");
         describe_counter!("syncline_log_lines_dropped_total", "Log lines dropped because nobody read them");
         gauge!("syncline_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self { handle, dropped_lines: Some(dropped_lines) })

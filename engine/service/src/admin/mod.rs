@@ -1,4 +1,4 @@
-//! The HTTP server for probes, metrics and status. It can read, and nothing else.
+//! The HTTP server for probes, metrics and status, and for pausing destinations.
 
 mod metrics;
 mod routes;
@@ -8,16 +8,51 @@ mod tests;
 mod token;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use syncline_engine::EngineStatus;
+use syncline_engine::{EngineHandle, EngineStatus, UnknownDestination};
 use tokio::net::TcpListener;
 
 pub(crate) use metrics::Metrics;
 pub(crate) use token::Token;
 
-/// Tells how the engine is.
-pub(crate) type Status = Arc<dyn Fn() -> EngineStatus + Send + Sync>;
+/// The engine of the configuration in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Current(Arc<Mutex<EngineHandle>>);
+
+impl Current {
+    pub(crate) fn new(handle: EngineHandle) -> Self {
+        Self(Arc::new(Mutex::new(handle)))
+    }
+
+    pub(crate) fn set(&self, handle: EngineHandle) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = handle;
+    }
+
+    fn handle(&self) -> EngineHandle {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What the server asks of an engine.
+pub(crate) trait Engines: Send + Sync + 'static {
+    /// How it is.
+    fn status(&self) -> EngineStatus;
+
+    /// Stops a destination, or lets it go on.
+    fn set_paused(&self, destination: &str, paused: bool) -> Result<(), UnknownDestination>;
+}
+
+impl Engines for Current {
+    fn status(&self) -> EngineStatus {
+        self.handle().status()
+    }
+
+    fn set_paused(&self, destination: &str, paused: bool) -> Result<(), UnknownDestination> {
+        let handle = self.handle();
+        if paused { handle.pause(destination) } else { handle.resume(destination) }
+    }
+}
 
 /// Takes the address.
 ///
@@ -30,6 +65,6 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Serves until the process ends.
-pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, token: Option<Token>, status: Status) {
-    server::serve(listener, routes::router(metrics, token, status)).await;
+pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, token: Option<Token>, engines: impl Engines) {
+    server::serve(listener, routes::router(metrics, token, Arc::new(engines))).await;
 }

@@ -1,17 +1,19 @@
 //! What can be asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use syncline_engine::EngineStatus;
+use syncline_engine::{DestinationStatus, EngineStatus, UnknownDestination};
+use tracing::warn;
 
-use super::{Metrics, Status, Token};
+use super::{Engines, Metrics, Token};
 
 /// Answers come from memory; one that takes longer never comes.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,16 +22,20 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 struct Shared {
     metrics: Metrics,
     token: Option<Token>,
-    status: Status,
+    engines: Arc<dyn Engines>,
 }
 
 /// The routes. `/healthz` needs no token; `/readyz` without one tells its status code only, so that
 /// an orchestrator's probe needs no secret.
-pub(super) fn router(metrics: Metrics, token: Option<Token>, status: Status) -> Router {
-    let shared = Shared { metrics, token, status };
+pub(super) fn router(metrics: Metrics, token: Option<Token>, engines: Arc<dyn Engines>) -> Router {
+    let shared = Shared { metrics, token, engines };
     let guarded = Router::new()
         .route("/metrics", get(metrics_text))
         .route("/api/v1/status", get(api_status))
+        .route("/api/v1/destinations", get(destinations))
+        .route("/api/v1/destinations/{name}", get(destination))
+        .route("/api/v1/destinations/{name}/pause", post(pause))
+        .route("/api/v1/destinations/{name}/resume", post(resume))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -41,7 +47,7 @@ pub(super) fn router(metrics: Metrics, token: Option<Token>, status: Status) -> 
 }
 
 async fn ready(State(shared): State<Shared>, request: Request) -> Response {
-    let status = (shared.status)();
+    let status = shared.engines.status();
     let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if !shared.admits(&request) {
         return code.into_response();
@@ -66,10 +72,41 @@ async fn metrics_text(State(shared): State<Shared>) -> impl IntoResponse {
 }
 
 async fn api_status(State(shared): State<Shared>) -> Json<EngineStatus> {
-    Json((shared.status)())
+    Json(shared.engines.status())
+}
+
+async fn destinations(State(shared): State<Shared>) -> Json<Vec<DestinationStatus>> {
+    Json(shared.engines.status().destinations)
+}
+
+async fn destination(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    let known = shared.engines.status().destinations;
+    match known.iter().find(|destination| destination.name == name) {
+        Some(destination) => Json(destination).into_response(),
+        None => {
+            let known = known.into_iter().map(|destination| destination.name).collect();
+            unknown(&UnknownDestination { name, known })
+        }
+    }
+}
+
+async fn pause(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    shared.set_paused(&name, true)
+}
+
+async fn resume(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    shared.set_paused(&name, false)
+}
+
+fn unknown(error: &UnknownDestination) -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({ "error": error.to_string() }))).into_response()
 }
 
 async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    if request.method() != Method::GET && is_of_a_web_page(&request) {
+        let error = json!({ "error": "a web page may not change anything here" });
+        return (StatusCode::FORBIDDEN, Json(error)).into_response();
+    }
     if shared.admits(&request) {
         return next.run(request).await;
     }
@@ -78,10 +115,26 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
 }
 
 impl Shared {
+    fn set_paused(&self, name: &str, paused: bool) -> Response {
+        match self.engines.set_paused(name, paused) {
+            Ok(()) => {
+                warn!(destination = name, paused, "asked for over HTTP");
+                (StatusCode::ACCEPTED, Json(json!({ "destination": name, "paused_by_hand": paused }))).into_response()
+            }
+            Err(error) => unknown(&error),
+        }
+    }
+
     fn admits(&self, request: &Request) -> bool {
         let header = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         self.token.as_ref().is_none_or(|token| token.is_in(header))
     }
+}
+
+/// Whether a browser sends it for a page. A page of anywhere can make the browser of someone who can
+/// reach this address send a POST, and needs to see no answer.
+fn is_of_a_web_page(request: &Request) -> bool {
+    request.headers().contains_key(header::ORIGIN) || request.headers().contains_key("sec-fetch-site")
 }
 
 /// No request has a body worth reading, and none may take long.

@@ -1,25 +1,45 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use syncline_engine::EngineStatus;
+use syncline_engine::{EngineStatus, UnknownDestination};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Metrics, Token, bind, serve};
+use super::{Engines, Metrics, Token, bind, serve};
 
 struct Server {
     address: SocketAddr,
     status: Arc<Mutex<EngineStatus>>,
+    asked: Asked,
+}
+
+type Asked = Arc<Mutex<Vec<(String, bool)>>>;
+
+/// An engine with one destination, which takes note of what it is asked.
+struct Played(Arc<Mutex<EngineStatus>>, Asked);
+
+impl Engines for Played {
+    fn status(&self) -> EngineStatus {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn set_paused(&self, destination: &str, paused: bool) -> Result<(), UnknownDestination> {
+        if destination != "crm" {
+            return Err(UnknownDestination { name: destination.to_owned(), known: vec!["crm".to_owned()] });
+        }
+        self.1.lock().unwrap().push((destination.to_owned(), paused));
+        Ok(())
+    }
 }
 
 async fn server(token: Option<&str>) -> Server {
     let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let status = Arc::new(Mutex::new(EngineStatus::default()));
-    let shown = Arc::clone(&status);
-    let status_of = Arc::new(move || shown.lock().unwrap().clone());
-    tokio::spawn(serve(listener, Metrics::detached(), token.map(Token::of), status_of));
-    Server { address, status }
+    let asked = Asked::default();
+    let played = Played(Arc::clone(&status), Arc::clone(&asked));
+    tokio::spawn(serve(listener, Metrics::detached(), token.map(Token::of), played));
+    Server { address, status, asked }
 }
 
 impl Server {
@@ -85,4 +105,29 @@ async fn a_taken_address_is_named() {
     let address = first.local_addr().unwrap();
     let error = bind(address).await.unwrap_err();
     assert!(error.contains(&address.to_string()) && error.contains("admin.listen"), "{error}");
+}
+
+#[tokio::test]
+async fn destinations_are_paused_by_those_who_may() {
+    let server = server(Some("s3cret")).await;
+    let post = async |path: &str, header: &str| {
+        let request = format!(
+            "POST /api/v1/destinations/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n{header}\r\n"
+        );
+        server.ask(&request).await
+    };
+    let authorized = "authorization: Bearer s3cret\r\n";
+    assert!(post("crm/pause", "").await.starts_with("HTTP/1.1 401"));
+    let of_a_page = format!("{authorized}origin: https://evil.example\r\n");
+    assert!(post("crm/pause", &of_a_page).await.starts_with("HTTP/1.1 403"));
+    let unknown = post("crn/pause", authorized).await;
+    assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("there are: crm"), "{unknown}");
+    assert!(server.asked.lock().unwrap().is_empty());
+    let paused = post("crm/pause", authorized).await;
+    assert!(paused.starts_with("HTTP/1.1 202") && paused.contains("\"paused_by_hand\":true"), "{paused}");
+    assert!(post("crm/resume", authorized).await.starts_with("HTTP/1.1 202"));
+    assert_eq!(*server.asked.lock().unwrap(), [("crm".to_owned(), true), ("crm".to_owned(), false)]);
+    assert!(server.get("/api/v1/destinations/crm/pause", authorized).await.starts_with("HTTP/1.1 405"));
+    assert!(server.get("/api/v1/destinations", authorized).await.ends_with("[]"));
+    assert!(server.get("/api/v1/destinations/crn", authorized).await.starts_with("HTTP/1.1 404"));
 }

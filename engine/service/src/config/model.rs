@@ -224,7 +224,7 @@ pub(crate) struct Limits {
 }
 
 /// The HTTP server for probes, metrics and status.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Admin {
     /// `address:port`, or `off`. An address other than loopback needs a token.
@@ -237,7 +237,7 @@ pub(crate) struct Admin {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     /// How a line looks.

@@ -9,7 +9,7 @@ use syncline_sdk::SecretRef;
 use super::problem::Problem;
 
 /// Where it is remembered what was delivered.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum State {
     /// In the process: a restart forgets it, and redelivered events are written again.
@@ -23,7 +23,7 @@ pub(crate) enum State {
 }
 
 /// `type = "memory"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MemoryState {
     /// How long an idempotency key is remembered.
@@ -38,7 +38,7 @@ pub(crate) struct MemoryState {
 }
 
 /// `type = "embedded"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EmbeddedState {
     /// The folder. It is made where it doesn't exist; it must be empty or the store's own.
@@ -55,7 +55,7 @@ pub(crate) struct EmbeddedState {
 }
 
 /// `type = "redis"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RedisState {
     /// What the addresses are.
@@ -121,7 +121,7 @@ pub(crate) enum RedisMode {
 }
 
 /// `type = "postgres"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PostgresState {
     /// `host:port` of the server; of several, the first that can be written is used.

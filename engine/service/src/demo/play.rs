@@ -221,8 +221,8 @@ fn configure(kind: &str, fake: &dyn FakeCrm, bootstrap: &str) -> Result<Config, 
 async fn open_admin(metrics: &Metrics, handle: &EngineHandle) -> Result<String, Failure> {
     let listener = admin::bind(([127, 0, 0, 1], 0).into()).await.map_err(|error| failed("admin", &error))?;
     let address = listener.local_addr().map_err(|error| failed("admin", &error))?;
-    let handle = handle.clone();
-    tokio::spawn(admin::serve(listener, metrics.clone(), None, Arc::new(move || handle.status())));
+    let engines = admin::Current::new(handle.clone());
+    tokio::spawn(admin::serve(listener, metrics.clone(), None, engines));
     Ok(format!("http://{address}"))
 }
 

@@ -104,7 +104,7 @@ fn a_stop_drains_everything() {
     let mut bench = Bench::new();
     bench.tell(Input::Assigned(vec![partition(1)]));
     bench.records([event(0, "a"), event(1, "a"), record(0, 2, b"poison")]);
-    bench.tell(Input::Drain);
+    bench.tell(Input::Drain(None));
     assert_eq!(bench.drained, None);
     bench.answer("/e0", 200);
     bench.store_letter(true);
@@ -119,7 +119,7 @@ fn a_stop_drains_everything() {
 fn a_stop_does_not_wait_for_ever() {
     let mut bench = Bench::new();
     bench.records([event(0, "a")]);
-    bench.tell(Input::Drain);
+    bench.tell(Input::Drain(None));
     bench.pass(SECOND * 25);
     assert_eq!(bench.drained.unwrap().abandoned, 1);
 }

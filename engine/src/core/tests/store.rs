@@ -56,7 +56,7 @@ fn a_token_that_was_not_given_is_asked_for_again_though_the_store_is_up() {
 #[test]
 fn what_a_stopping_member_remembers_is_kept() {
     let mut bench = Bench::new();
-    bench.tell(Input::Drain);
+    bench.tell(Input::Drain(None));
     assert!(bench.drained.is_some() && bench.gone.is_empty());
 }
 

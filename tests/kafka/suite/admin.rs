@@ -37,8 +37,16 @@ impl Admin {
 
     /// Status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path).await
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> (u16, String) {
+        self.ask("POST", path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = self.connect().await;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", self.headers);
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", self.headers);
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await;

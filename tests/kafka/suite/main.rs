@@ -13,6 +13,7 @@ mod admin;
 mod bad_input;
 mod crashes;
 mod delivery;
+mod guest;
 mod headers;
 mod mock_faults;
 mod odd_json;

@@ -47,6 +47,8 @@ pub(super) struct Window {
     told: Option<Duration>,
     /// When a request was made although nothing seemed to be left.
     probed: Option<Duration>,
+    /// The last end that a reply has told of. What comes after it is a guess.
+    told_end: Option<Duration>,
 }
 
 /// How often a limit that others have used up is tried, where nobody tells when it opens again.
@@ -57,7 +59,18 @@ const PROBES: u32 = 96;
 impl Window {
     pub(super) fn new(limit: u64, reserve: f64, length: Duration, place: Place) -> Self {
         let answered = VecDeque::new();
-        Self { limit, reserve, length, place, under_way: 0, answered, others: 0, told: None, probed: None }
+        Self {
+            limit,
+            reserve,
+            length,
+            place,
+            under_way: 0,
+            answered,
+            others: 0,
+            told: None,
+            probed: None,
+            told_end: None,
+        }
     }
 
     /// What we may use of the limit.
@@ -135,12 +148,26 @@ impl Window {
     pub(super) fn learn(&mut self, learned: Learned, sent_since: u64, now: Duration) {
         self.forget(now);
         match (self.place, learned.place) {
-            // Ends come in whole seconds, and a late reply may tell of the window before.
-            (Place::Until { end, .. }, Place::Until { end: told, .. }) if told + SAME_MOMENT < end => return,
-            (Place::Until { end, .. }, Place::Until { end: told, .. }) if told <= end + SAME_MOMENT => {}
-            (Place::Rolling, Place::Rolling) if self.length == learned.length => {}
-            (_, told) => {
-                self.place = told;
+            (Place::Rolling, Place::Rolling) => {}
+            (place, Place::Until { end: told, .. }) => {
+                let has_moved_on = matches!(place, Place::Until { end, .. } if Some(end) != self.told_end);
+                match self.told_end {
+                    // Ends come in whole seconds, and a late reply may tell of the window before.
+                    Some(known) if told + SAME_MOMENT < known => return,
+                    Some(known) if told <= known + SAME_MOMENT && has_moved_on => return,
+                    Some(known) if told <= known + SAME_MOMENT => {}
+                    known => {
+                        if known.is_some() && !has_moved_on {
+                            // It has ended before its end.
+                            self.answered.clear();
+                        }
+                        (self.place, self.told_end) = (learned.place, Some(told));
+                        (self.others, self.told) = (0, None);
+                    }
+                }
+            }
+            (Place::Until { .. }, Place::Rolling) => {
+                (self.place, self.told_end) = (Place::Rolling, None);
                 self.answered.clear();
                 (self.others, self.told) = (0, None);
             }
@@ -282,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_is_shorter_than_was_said_is_believed() {
+        let hour = |end, remaining| Learned { limit: 10, remaining, length: SECOND * 3600, place: until(end) };
+        let mut window = Window::new(10, 0.0, SECOND * 3600, until(TEN));
+        window.learn(hour(TEN, None), 0, SECOND);
+        assert_eq!(spend(&mut window, SECOND), 10);
+        assert_eq!(window.blocked(SECOND), Some(TEN));
+        window.take(TEN);
+        window.ended(TEN, true);
+        window.learn(hour(TEN, Some(0)), 0, TEN);
+        assert_eq!(window.blocked(TEN), None, "a late reply tells of the window before");
+        window.learn(hour(TEN * 2, None), 0, TEN);
+        assert_eq!((spend(&mut window, TEN), window.blocked(TEN)), (9, Some(TEN * 2)));
+    }
+
+    #[test]
     fn a_limit_that_others_have_used_up_is_probed() {
         let mut window = Window::new(100, 0.0, TEN, Place::Rolling);
         window.learn(reading(100, 0, Place::Rolling), 0, SECOND);
@@ -300,7 +342,7 @@ mod tests {
         assert_eq!(spend(&mut window, SECOND), 10);
         let learned = Learned { limit: 20, remaining: None, length: TEN * 6, place: until(SECOND * 30) };
         window.learn(learned, 0, SECOND);
-        assert_eq!(spend(&mut window, SECOND), 20, "no reply tells how many there have been");
+        assert_eq!(spend(&mut window, SECOND), 10, "those that were made before count");
         assert_eq!(window.blocked(SECOND), Some(SECOND * 30));
         window.ended(SECOND, false);
         assert_eq!(Window::new(3, 0.9, TEN, Place::Rolling).ours(), 1, "a reserve leaves something");

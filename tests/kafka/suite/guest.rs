@@ -104,9 +104,11 @@ async fn another_configuration_takes_over_from_one_whose_destination_fails() {
     write(&file, other.base_url(), "");
     service.signal("HUP").await;
     let asked = std::time::Instant::now();
+    service.lines().wait(&["stopped"]).await;
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}: a request takes 30 s", asked.elapsed());
+    // How long the group takes to let the new member in is the broker's affair.
     let there = other.wait_until(|crm| crm.count(TABLE) == 30, PATIENCE).await;
     assert!(there, "{} of 30", other.count(TABLE));
-    assert!(asked.elapsed() < Duration::from_secs(25), "{:?}: {:#?}", asked.elapsed(), service.lines().all());
     assert_eq!(scene.crm.count(TABLE), 0);
     service.stop().await;
 }

@@ -18,6 +18,9 @@ pub struct Draw {
 }
 
 /// What a budget allows.
+///
+/// A draw is judged by its own allowance, and by all that anyone has drawn. So where members differ, the
+/// larger one bounds what all are granted. Another kind is another budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Allowance {
     /// A token bucket.
@@ -31,14 +34,15 @@ pub enum Allowance {
     Rolling {
         /// Requests.
         requests: u64,
-        /// The stretch.
+        /// The stretch. What was drawn counts for as long as the allowance it was drawn under says.
         length: Duration,
     },
     /// At most so many requests until a moment.
     Until {
         /// Requests, counted from the first one of that moment on.
         requests: u64,
-        /// The moment. It names the window: another moment is another window.
+        /// The moment, to the nearest millisecond. It names the window: another moment is another window. Once it has
+        /// passed by the store's clock, nothing is granted any more.
         ends: SystemTime,
     },
 }
@@ -48,9 +52,11 @@ pub enum Allowance {
 pub struct Drawn {
     /// Requests that may be made: from 0 to as many as were wanted.
     pub granted: u32,
-    /// How long they may be made, and then no more: a budget forgets with time what was drawn.
+    /// How long they may be made, from the moment that they were *asked for*, and then no more: a budget
+    /// forgets with time what was drawn.
     pub valid_for: Duration,
-    /// Where none was granted, when to ask again.
+    /// Where none was granted, when to ask again. For [`Allowance::Until`] that is when the window has ended,
+    /// and it is the next one that grants then.
     pub again_in: Duration,
 }
 

@@ -12,7 +12,7 @@ use syncline_sdk::{Event, Operation};
 use super::rules::{Asking, Holder, KeyState};
 use super::{
     Claim, ClaimRequest, Completed, Completion, DEFAULT_LEASE, DEFAULT_TTL, Ending, KeyDigest, Memory, Release,
-    StateStore, StoreError, Token,
+    StateStore, StoreError, Token, notes,
 };
 use crate::record::TopicPartition;
 
@@ -55,6 +55,7 @@ struct Inner {
     changes: u64,
     /// The partitions, by their index in [`Home`].
     partitions: Vec<Partition>,
+    notes: FxHashMap<String, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -287,6 +288,17 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        notes::check_name(name)?;
+        Ok(self.with(|inner, _| inner.notes.get(name).cloned()))
+    }
+
+    async fn set_note(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        notes::check(name, value)?;
+        self.with(|inner, _| inner.notes.insert(name.to_owned(), value.to_vec()));
+        Ok(())
+    }
+
     fn lease(&self) -> Duration {
         self.options.lease
     }
@@ -301,6 +313,7 @@ mod tests {
     async fn it_keeps_the_contract() {
         let open = async |lease| MemoryStore::new(MemoryOptions { lease, ..MemoryOptions::default() });
         super::super::suite::run(open).await;
+        super::super::suite::keeps_notes(MemoryStore::default()).await;
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@
 //! | an idempotency key that is claimed | until its delivery ends, or someone takes it over |
 //! | one that is done, or in doubt | a time to live, by default 24 hours |
 //! | an entity's last applied version, its id in the CRM, its parked events | see the store |
+//! | a note of the engine's own | for ever |
+//! | what has been drawn from a budget that members share | as long as it counts |
 
 mod budget;
 mod digest;
@@ -12,6 +14,7 @@ mod digest;
 mod embedded;
 mod memory;
 mod model;
+mod notes;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -27,6 +30,8 @@ mod rules;
     reason = "tests: what isn't kept panics"
 )]
 pub mod suite;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod terms;
 mod transfer;
 
 use std::time::Duration;
@@ -42,6 +47,7 @@ pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Rele
 
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisClientCertificate, RedisOptions, RedisStore, RedisTls, RedisTopology};
+pub use notes::{NOTE_BYTES, NOTE_NAME_BYTES};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresClientCertificate, PostgresOptions, PostgresStore, PostgresTls};
 pub use transfer::{Entry, IMPORT_BATCH, PortableStore};
@@ -107,15 +113,17 @@ pub trait StateStore: Send + Sync + 'static {
     /// expire.
     ///
     /// # Errors
-    /// [`StoreError`] when the store can't be asked, or keeps no notes.
+    /// [`StoreError`] when the store can't be asked, or keeps no notes, and for a name that none can have.
     async fn note(&self, _name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Err(StoreError::Refused("this store keeps no notes".to_owned()))
     }
 
-    /// Keeps a small value (at most 64 KiB) under a name, and outlives whatever `complete` outlives.
+    /// Keeps a small value (at most 64 KiB) under a name (1 to 256 characters of printable ASCII). It outlives whatever
+    /// `complete` outlives.
     ///
     /// # Errors
-    /// [`StoreError`] when the store can't be written, or keeps no notes.
+    /// [`StoreError`] when the store can't be written, or keeps no notes. [`StoreError::Refused`] where name or value is
+    /// too long.
     async fn set_note(&self, _name: &str, _value: &[u8]) -> Result<(), StoreError> {
         Err(StoreError::Refused("this store keeps no notes".to_owned()))
     }

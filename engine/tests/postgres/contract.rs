@@ -23,6 +23,14 @@ async fn instances_share_what_they_remember() {
     suite::is_shared(open(&options).await, open(&options).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_share_notes_and_budgets() {
+    suite::keeps_notes(open(&options(shared())).await).await;
+    let options = options(shared());
+    suite::notes_are_kept_by(open(&options).await, async |_| open(&options).await).await;
+    suite::shares_budgets(async || open(&options).await).await;
+}
+
 #[tokio::test]
 async fn what_it_remembers_can_be_moved() {
     suite::moves_without_a_lost_key(open(&options(shared())).await, open(&options(shared())).await).await;

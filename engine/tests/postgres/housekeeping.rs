@@ -1,9 +1,9 @@
 //! What has expired goes, and the tables don't grow by it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use syncline_engine::state::suite::{Store, applied, event};
-use syncline_engine::state::{Claim, Ending, PostgresOptions, PostgresStore, StateStore, StoreError};
+use syncline_engine::state::{Allowance, Claim, Draw, Ending, PostgresOptions, PostgresStore, StateStore, StoreError};
 use syncline_server_tests::postgres::Postgres;
 
 use super::{open, options, server_options, shared, until_it_works};
@@ -67,6 +67,22 @@ async fn a_claim_is_removed_only_long_after_its_lease() {
     fill(&store, "a", 10, 10).await;
     count(shared(), format!("SELECT count(*) FROM {}.keys", options.schema), 1).await;
     assert_eq!(store.claim(2, &one).await, Claim::Held);
+}
+
+#[tokio::test]
+async fn budgets_that_have_ended_are_removed() {
+    let options = options(shared());
+    let store = open(&options).await;
+    let draw = |budget: &str, allowance| Draw { destination: "d".into(), budget: budget.into(), allowance, wanted: 1 };
+    let flows = Allowance::Rate { per_second: 1000.0, burst: 10 };
+    let rolls = |length| Allowance::Rolling { requests: 10, length };
+    let ended = Allowance::Until { requests: 10, ends: SystemTime::now() - Duration::from_secs(3600) };
+    let short = rolls(Duration::from_millis(10));
+    store.draw(&[draw("a", flows), draw("b", short), draw("c", ended)]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    store.draw(&[draw("a", flows), draw("d", rolls(Duration::from_secs(3600)))]).await.unwrap();
+    let left = shared().sql(&format!("SELECT string_agg(budget, '' ORDER BY budget) FROM {}.budgets", options.schema));
+    assert_eq!(left, "ad", "with the next one that is new");
 }
 
 /// Rounds of the same load: the tables are soon as large as they will ever be.

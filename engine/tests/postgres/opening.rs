@@ -176,6 +176,32 @@ async fn a_newer_version_is_left_alone() {
     assert_eq!(shared().sql(&format!("SELECT max(syncline_version) FROM {table}")), "999");
 }
 
+/// Tables as a program of version 1 has put them in place.
+fn version_1(schema: &str) -> String {
+    let files = [
+        include_str!("../../src/state/postgres/migrations/0001_tables.sql"),
+        include_str!("../../src/state/postgres/migrations/0001_claims.sql"),
+        include_str!("../../src/state/postgres/migrations/0001_upkeep.sql"),
+    ];
+    let tables = files.concat().replace("{schema}", schema);
+    format!("CREATE SCHEMA {schema}; {tables}; INSERT INTO {schema}.migrations (syncline_version) VALUES (1)")
+}
+
+#[tokio::test]
+async fn an_older_version_is_brought_up_to_date() {
+    let options = options(shared());
+    let schema = &options.schema;
+    session(shared()).await.batch_execute(&version_1(schema)).await.unwrap();
+    shared().sql(&format!("UPDATE {schema}.tokens SET last = 9000000000000000"));
+    for _ in 0..2 {
+        let store = open(&options).await;
+        assert!(store.token().await.unwrap().0 > 9_000_000_000_000_000, "what was there is there");
+        store.set_note("n", b"v").await.unwrap();
+    }
+    let versions = shared().sql(&format!("SELECT count(*), max(syncline_version) FROM {schema}.migrations"));
+    assert_eq!(versions, "2|2");
+}
+
 #[tokio::test]
 async fn foreign_tables_are_left_alone() {
     let options = options(shared());
@@ -222,8 +248,8 @@ async fn of_many_that_migrate_at_once_one_does() {
     tokens.sort();
     tokens.dedup();
     assert_eq!(tokens.len(), 8);
-    let versions = shared().sql(&format!("SELECT count(*) FROM {}.migrations", options.schema));
-    assert_eq!(versions, "1");
+    let versions = "SELECT count(*), max(syncline_version) FROM {}.migrations".replace("{}", &options.schema);
+    assert_eq!(shared().sql(&versions), "2|2");
 }
 
 #[tokio::test]

@@ -46,4 +46,6 @@ async fn it_keeps_the_contract_through_a_pooler_in_transaction_mode() {
     until_it_works(async || syncline_engine::state::PostgresStore::open(first.clone(), super::secrets()).await).await;
     suite::run(async |lease| open(&through(lease)).await).await;
     suite::is_shared(open(&first).await, open(&first).await).await;
+    suite::keeps_notes(open(&first).await).await;
+    suite::shares_budgets(async || open(&first).await).await;
 }

@@ -1,6 +1,8 @@
 //! The contract of every store, on every kind of address.
 
-use syncline_engine::state::suite::{is_shared, moves_without_a_lost_key, run};
+use syncline_engine::state::suite::{
+    is_shared, keeps_notes, moves_without_a_lost_key, notes_are_kept_by, run, shares_budgets,
+};
 use syncline_engine::state::{RedisOptions, RedisTls, RedisTopology};
 use syncline_server_tests::redis::{AsksForCertificates, RedisServer, RedisSettings};
 use syncline_server_tests::redis_groups::{RedisCluster, RedisSentinels};
@@ -12,6 +14,10 @@ async fn keeps_the_contract(options: RedisOptions) {
     let shared = fresh(&options);
     is_shared(open(shared.clone()).await, open(shared).await).await;
     moves_without_a_lost_key(open(fresh(&options)).await, open(fresh(&options)).await).await;
+    keeps_notes(open(fresh(&options)).await).await;
+    let shared = fresh(&options);
+    notes_are_kept_by(open(shared.clone()).await, async |_| open(shared.clone()).await).await;
+    shares_budgets(async || open(shared.clone()).await).await;
 }
 
 #[tokio::test]

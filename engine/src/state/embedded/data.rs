@@ -24,6 +24,8 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 const TOKEN: &[u8] = b"token";
 /// With a partition's hash: up to which token everything of it is forgotten.
 const FORGOTTEN: &[u8] = b"forgotten:";
+/// With a note's name: its value.
+const NOTE: &[u8] = b"note:";
 
 /// An open database.
 pub(super) struct Data {
@@ -120,14 +122,14 @@ impl Data {
         batch.0.durability(Some(mode)).commit().map_err(unavailable)
     }
 
-    /// The next token: higher than all before, even if these were lost. [`note`](Self::note) writes it.
+    /// The next token: higher than all before, even if these were lost. [`put_unwritten`](Self::put_unwritten) writes it.
     pub(super) fn next_token(&mut self, now: u64) -> Token {
         self.token = self.token.saturating_add(1).max(now);
         self.unwritten.token = true;
         Token(self.token)
     }
 
-    /// What counts from now on. [`note`](Self::note) writes it.
+    /// What counts from now on. [`put_unwritten`](Self::put_unwritten) writes it.
     pub(super) fn forget(&mut self, partition: PartitionHash, token: Token) {
         let known = self.forgotten.entry(partition.0).or_default();
         *known = token.max(*known);
@@ -135,7 +137,7 @@ impl Data {
     }
 
     /// Adds to a batch what hasn't been written of tokens and forgotten partitions.
-    pub(super) fn note(&mut self, batch: &mut Batch) {
+    pub(super) fn put_unwritten(&mut self, batch: &mut Batch) {
         let unwritten = std::mem::take(&mut self.unwritten);
         if unwritten.token {
             batch.0.insert(&self.meta, TOKEN, self.token.to_le_bytes());
@@ -144,6 +146,15 @@ impl Data {
             let token = self.forgotten.get(&hash).copied().unwrap_or_default();
             batch.0.insert(&self.meta, [FORGOTTEN, &hash.to_le_bytes()].concat(), token.0.to_le_bytes());
         }
+    }
+
+    pub(super) fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.meta.get([NOTE, name.as_bytes()].concat()).map_err(unavailable)?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    pub(super) fn put_note(&self, batch: &mut Batch, name: &str, value: Vec<u8>) {
+        batch.0.insert(&self.meta, [NOTE, name.as_bytes()].concat(), value);
     }
 
     pub(super) fn is_forgotten(&self, home: Home) -> bool {

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Claim, ClaimRequest, Completed, Completion, DEFAULT_ENTITY_TTL, DEFAULT_LEASE, DEFAULT_TTL, Entry, PortableStore,
-    Release, StateStore, StoreError, Token,
+    Release, StateStore, StoreError, Token, notes,
 };
 use crate::record::TopicPartition;
 use thread::{Question, Worker};
@@ -123,6 +123,18 @@ impl StateStore for EmbeddedStore {
     async fn forget(&self, partitions: &[(TopicPartition, Token)]) -> Result<(), StoreError> {
         let partitions = partitions.to_vec();
         self.ask(|answer| Question::Forget(partitions, answer)).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        notes::check_name(name)?;
+        let name = name.to_owned();
+        self.ask(|answer| Question::Note(name, answer)).await
+    }
+
+    async fn set_note(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        notes::check(name, value)?;
+        let (name, value) = (name.to_owned(), value.to_vec());
+        self.ask(|answer| Question::SetNote(name, value, answer)).await
     }
 
     fn lease(&self) -> Duration {

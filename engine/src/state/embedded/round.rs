@@ -1,5 +1,6 @@
 //! One round: everything that was asked is worked out on top of the database, and then written at once.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry as MapEntry;
 
 use rustc_hash::FxHashMap;
@@ -20,6 +21,7 @@ pub(super) struct Round<'d> {
     lease: u64,
     keys: FxHashMap<KeyDigest, Slot>,
     entities: FxHashMap<KeyDigest, (Option<EntityRow>, bool)>,
+    notes: BTreeMap<String, Vec<u8>>,
     batch: Batch,
     durable: bool,
 }
@@ -37,7 +39,8 @@ struct Slot {
 impl<'d> Round<'d> {
     pub(super) fn new(data: &'d mut Data, now: u64, lease: u64) -> Self {
         let batch = data.batch();
-        Self { data, now, lease, keys: FxHashMap::default(), entities: FxHashMap::default(), batch, durable: false }
+        let (keys, entities) = (FxHashMap::default(), FxHashMap::default());
+        Self { data, now, lease, keys, entities, notes: BTreeMap::new(), batch, durable: false }
     }
 
     pub(super) fn data(&self) -> &Data {
@@ -156,6 +159,18 @@ impl<'d> Round<'d> {
         self.set(key, stored)
     }
 
+    pub(super) fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.notes.get(name) {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.data.note(name),
+        }
+    }
+
+    pub(super) fn set_note(&mut self, name: String, value: Vec<u8>) {
+        self.durable = true;
+        self.notes.insert(name, value);
+    }
+
     pub(super) fn import(&mut self, entry: &Entry) -> Result<(), StoreError> {
         self.durable = true;
         // Of no partition here, so that it isn't forgotten with one.
@@ -211,7 +226,10 @@ impl<'d> Round<'d> {
                 self.data.put_entity(&mut self.batch, digest, &row);
             }
         }
-        self.data.note(&mut self.batch);
+        for (name, value) in std::mem::take(&mut self.notes) {
+            self.data.put_note(&mut self.batch, &name, value);
+        }
+        self.data.put_unwritten(&mut self.batch);
         let batch = std::mem::replace(&mut self.batch, self.data.batch());
         self.data.write(batch, std::mem::take(&mut self.durable))
     }

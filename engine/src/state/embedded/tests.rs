@@ -68,6 +68,19 @@ async fn a_restart_forgets_nothing_and_takes_claims_over_in_doubt() {
     assert_eq!((known.remote_id.as_deref(), known.version.as_deref()), (Some("r"), Some("3")));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_outlive_restarts_and_partitions() {
+    let root = tempfile::tempdir().unwrap();
+    suite::keeps_notes(open(&root.path().join("a"))).await;
+    let path = root.path().join("b");
+    let again = async |store: EmbeddedStore| {
+        store.forget(&[(TopicPartition::new("topic", 0), Token(u64::MAX))]).await.unwrap();
+        drop(store);
+        open(&path)
+    };
+    suite::notes_are_kept_by(open(&path), again).await;
+}
+
 /// Tokens that are asked for at once share a round, and the highest is the one that is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_rise_over_restarts() {

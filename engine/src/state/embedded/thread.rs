@@ -21,6 +21,8 @@ pub(super) enum Question {
     Forget(Vec<(TopicPartition, Token)>, Answer<()>),
     Import(Vec<Entry>, Answer<()>),
     Export(Answer<Export>),
+    Note(String, Answer<Option<Vec<u8>>>),
+    SetNote(String, Vec<u8>, Answer<()>),
 }
 
 /// Answers a question, once it is known whether its round was written.
@@ -130,6 +132,11 @@ impl Question {
                 round.write_now()?;
                 give(answer, Ok(Export::of(round.data())))
             }
+            Self::Note(name, answer) => give(answer, round.note(&name)),
+            Self::SetNote(name, value, answer) => {
+                round.set_note(name, value);
+                give(answer, Ok(()))
+            }
         }
     }
 
@@ -140,10 +147,12 @@ impl Question {
             Self::Token(answer) => drop(answer.send(Err(error))),
             Self::Claim(_, answer) => drop(answer.send(Err(error))),
             Self::Complete(_, answer) => drop(answer.send(Err(error))),
-            Self::Release(_, answer) | Self::Forget(_, answer) | Self::Import(_, answer) => {
-                drop(answer.send(Err(error)));
-            }
+            Self::Release(_, answer)
+            | Self::Forget(_, answer)
+            | Self::Import(_, answer)
+            | Self::SetNote(_, _, answer) => drop(answer.send(Err(error))),
             Self::Export(answer) => drop(answer.send(Err(error))),
+            Self::Note(_, answer) => drop(answer.send(Err(error))),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `migrations/0001_claims.sql` for how they judge, in what order they lock, and what has to be on
 //! disk before it is answered. Here are the options, the connections, the errors and the sweeps.
 
+mod budgets;
 mod calls;
 mod connect;
 mod errors;
@@ -26,7 +27,10 @@ use tokio_postgres::types::FromSql;
 
 pub use options::{PostgresClientCertificate, PostgresOptions, PostgresTls};
 
-use super::{Claim, ClaimRequest, Completed, Completion, Entry, PortableStore, Release, StateStore, StoreError, Token};
+use super::{
+    Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Entry, PortableStore, Release, StateStore, StoreError,
+    Token, notes,
+};
 use crate::auth::SecretSource;
 use crate::record::TopicPartition;
 use connect::Connector;
@@ -37,7 +41,7 @@ use pool::Pool;
 ///
 /// # What it survives
 ///
-/// Claims, completions and tokens are on the server's disk before they are answered, even where the
+/// Claims, completions, tokens, notes and draws are on the server's disk before they are answered, even where the
 /// database's `synchronous_commit` is `off`; a stricter setting stays. So they survive what the server
 /// survives. A failover to a standby that lags behind can lose what was answered last; then events are
 /// delivered again, as with any store whose data are gone. `forget` does nothing: what one instance
@@ -63,6 +67,7 @@ use pool::Pool;
 pub struct PostgresStore {
     pool: Pool,
     sql: calls::Statements,
+    budgets: budgets::Statements,
     lease: Duration,
     ttl_ms: i64,
     sweeper: JoinHandle<()>,
@@ -86,7 +91,8 @@ impl PostgresStore {
         schema::prepare(&connector).await.map_err(|failure| failure.at(&connector.place()))?;
         let pool = Pool::new(connector)?;
         let sweeper = tokio::spawn(sweep::run(pool.clone()));
-        Ok(Self { pool, sql: calls::Statements::new(&schema), lease, ttl_ms, sweeper })
+        let (sql, budgets) = (calls::Statements::new(&schema), budgets::Statements::new(&schema));
+        Ok(Self { pool, sql, budgets, lease, ttl_ms, sweeper })
     }
 }
 
@@ -128,6 +134,27 @@ impl StateStore for PostgresStore {
     /// Nothing: what is remembered belongs to all.
     async fn forget(&self, _: &[(TopicPartition, Token)]) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        notes::check_name(name)?;
+        self.budgets.note(&self.pool, name).await
+    }
+
+    async fn set_note(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        notes::check(name, value)?;
+        self.budgets.set_note(&self.pool, name, value).await
+    }
+
+    fn shares_budgets(&self) -> bool {
+        true
+    }
+
+    async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
+        if draws.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.budgets.draw(&self.pool, draws).await
     }
 
     fn lease(&self) -> Duration {

@@ -10,11 +10,14 @@ use super::connect::{Connection, Connector};
 use super::errors::Failure;
 
 /// The versions in order. What is released stays as it is; a change is a new version.
-const VERSIONS: [&str; 1] = [concat!(
-    include_str!("migrations/0001_tables.sql"),
-    include_str!("migrations/0001_claims.sql"),
-    include_str!("migrations/0001_upkeep.sql"),
-)];
+const VERSIONS: [&str; 2] = [
+    concat!(
+        include_str!("migrations/0001_tables.sql"),
+        include_str!("migrations/0001_claims.sql"),
+        include_str!("migrations/0001_upkeep.sql"),
+    ),
+    include_str!("migrations/0002_notes_and_budgets.sql"),
+];
 
 /// Before 14 a table can't be scanned by ranges of blocks, which the sweeps do.
 const OLDEST_SERVER: i32 = 140_000;
@@ -132,7 +135,8 @@ async fn check_rights(client: &Client, schema: &str) -> Result<(), Failure> {
             SELECT privilege || ' on the table ' || relname
             FROM pg_class JOIN schema ON relnamespace = schema.oid, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
                 AS privilege
-            WHERE relname IN ('keys', 'entities', 'tokens', 'sweeps') AND NOT has_table_privilege(pg_class.oid, privilege)
+            WHERE relname IN ('keys', 'entities', 'tokens', 'sweeps', 'notes', 'budgets')
+              AND NOT has_table_privilege(pg_class.oid, privilege)
             UNION ALL
             SELECT 'EXECUTE on the function ' || proname FROM pg_proc JOIN schema ON pronamespace = schema.oid
             WHERE NOT has_function_privilege(pg_proc.oid, 'EXECUTE'))";

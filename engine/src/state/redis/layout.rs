@@ -60,6 +60,17 @@ impl Names {
         format!("{}:e:{}:{}:{}", self.namespace, part(destination), part(kind), part(id))
     }
 
+    pub(super) fn note(&self, name: &str) -> String {
+        format!("{}:n:{}", self.namespace, utf8_percent_encode(name, PART))
+    }
+
+    /// All that is counted of one budget lies on one server of a cluster. `ends` names a window that ends at a moment.
+    pub(super) fn budget(&self, destination: &str, budget: &str, letter: &str, ends: Option<u64>) -> String {
+        let part = |text| utf8_percent_encode(text, PART);
+        let ends = ends.map(|ends| format!(":{ends}")).unwrap_or_default();
+        format!("{}:b:{{{}:{}}}:{letter}{ends}", self.namespace, part(destination), part(budget))
+    }
+
     /// What matches all keys of events and all entities. A namespace has no character that means something there.
     pub(super) fn patterns(&self) -> [String; 2] {
         [format!("{}:k:*", self.namespace), format!("{}:e:*", self.namespace)]
@@ -187,6 +198,9 @@ mod tests {
         assert_eq!(place(&TopicPartition::new("a.b", 3)), "3@a.b");
         assert_eq!(schema_text(), "syncline-state/1");
         assert_eq!([names.schema(), names.token()], ["syncline:schema", "syncline:token"]);
+        assert_eq!(names.note("a {b}"), "syncline:n:a%20%7Bb%7D");
+        assert_eq!(names.budget("crm:1", "day", "u", Some(7)), "syncline:b:{crm%3A1:day}:u:7");
+        assert_eq!(names.budget("crm", "r", "r", None), "syncline:b:{crm:r}:r");
     }
 
     #[test]

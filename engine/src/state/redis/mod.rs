@@ -5,6 +5,7 @@
 //! and what a crash can leave behind.
 
 mod apart;
+mod budgets;
 mod connect;
 mod error;
 mod layout;
@@ -26,7 +27,8 @@ use self::link::{Link, strange};
 use self::options::millis;
 use self::scripts::{CLAIM, COMPLETE, Call, PROBE, RELEASE, TOKEN};
 use super::{
-    Claim, ClaimRequest, Completed, Completion, Ending, KeyDigest, Memory, Release, StateStore, StoreError, Token,
+    Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Ending, KeyDigest, Memory, Release, StateStore,
+    StoreError, Token, notes,
 };
 use crate::auth::SecretSource;
 use crate::record::TopicPartition;
@@ -43,7 +45,8 @@ pub use options::{RedisClientCertificate, RedisOptions, RedisTls, RedisTopology}
 /// yet, unless [`min_replicas`](RedisOptions::min_replicas) asks for it. **Whatever is lost there leads to events that are
 /// delivered again, never to events that are not**: Kafka has the records, and a key that isn't there is a key that
 /// hasn't been seen. The same goes for keys that are evicted, which is why the server's `maxmemory-policy` should be
-/// `noeviction`. Versions and ids of entities that are lost with them are learned again from later events.
+/// `noeviction`. Versions and ids of entities that are lost with them are learned again from later events. Notes are
+/// as durable as completions. A budget that is lost is a full one.
 ///
 /// # Failures
 ///
@@ -401,6 +404,24 @@ impl StateStore for RedisStore {
     async fn forget(&self, _: &[(TopicPartition, Token)]) -> Result<(), StoreError> {
         // Another member works with the same memory: nothing of it has become wrong.
         Ok(())
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        notes::check_name(name)?;
+        self.in_time(self.read_note(name)).await
+    }
+
+    async fn set_note(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        notes::check(name, value)?;
+        self.in_time(self.write_note(name, value)).await
+    }
+
+    fn shares_budgets(&self) -> bool {
+        true
+    }
+
+    async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
+        self.in_time(self.draw_all(draws)).await
     }
 
     fn lease(&self) -> Duration {

@@ -26,6 +26,8 @@ lua!(RELEASE, "release.lua");
 lua!(TOKEN, "token.lua");
 lua!(IMPORT_KEY, "import_key.lua");
 lua!(IMPORT_ENTITY, "import_entity.lua");
+lua!(SET_NOTE, "set_note.lua");
+lua!(DRAW, "draw.lua");
 lua!(PROBE, "probe.lua");
 
 /// Something to be sent to the server.

@@ -1,9 +1,12 @@
 //! The tests of the [`StateStore`] contract, for any store: `run` for what all of them keep,
-//! `forgets_with_the_partition` for a store of one member, `is_shared` for one of many.
+//! `forgets_with_the_partition` for a store of one member, `is_shared` for one of many; `keeps_notes` and
+//! `shares_budgets` for those that do.
 //!
 //! A test asks for a new, empty store each. What isn't kept panics, as in any test.
 
+mod budgets;
 mod moving;
+mod notes;
 mod random;
 
 use std::sync::Arc;
@@ -18,7 +21,9 @@ use super::{
 use crate::core::DeliveryId;
 use crate::record::TopicPartition;
 
+pub use budgets::shares_budgets;
 pub use moving::{exported, moves_without_a_lost_key};
+pub use notes::{keeps_notes, notes_are_kept_by};
 pub use random::behaves_like_the_model;
 
 /// An event with that idempotency key, about that entity, if it isn't empty.

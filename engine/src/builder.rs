@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use syncline_sdk::Cookies;
 use tokio::sync::mpsc;
 
 use crate::auth::{Credentials, EnvAndFiles, SecretSource};
@@ -18,6 +19,7 @@ use crate::handle::EngineHandle;
 use crate::runtime::{Board, Drivers, LaneRuntime, Pulse, RunReport, Runtime, Shutdown, Waiting};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
+use crate::transport::cookies::CookieJars;
 use crate::transport::{HttpTransport, ReqwestTransport, TransportError, TransportOptions};
 
 /// An engine that is ready to run.
@@ -96,6 +98,7 @@ pub struct EngineBuilder {
     letters: Option<Arc<dyn DeadLetterSink>>,
     store: Option<Arc<dyn StateStore>>,
     transport: Option<Arc<dyn HttpTransport>>,
+    http: TransportOptions,
     secrets: Option<Arc<dyn SecretSource>>,
     shutdown: Option<Shutdown>,
     seed: Option<u64>,
@@ -196,6 +199,13 @@ impl EngineBuilder {
         self
     }
 
+    /// How the default [`ReqwestTransport`] connects. No destination's connecting takes longer than half of what its
+    /// shortest request may take.
+    pub fn http(mut self, options: TransportOptions) -> Self {
+        self.http = options;
+        self
+    }
+
     /// Reads secrets there. Default: [`EnvAndFiles`].
     pub fn secrets(mut self, secrets: impl SecretSource) -> Self {
         self.secrets = Some(Arc::new(secrets));
@@ -231,12 +241,15 @@ impl EngineBuilder {
             if let Err(error) = reqwest::Url::parse(endpoint.base_url.as_str()) {
                 return Err(EngineError::Config(format!("destination `{}`: base_url: {error}", destination.name())));
             }
+            let jars = destination.lane.concurrency.max();
+            let cookies = (endpoint.cookies == Cookies::JarPerWorker).then(|| CookieJars::new(jars));
             runtimes.push(Arc::new(LaneRuntime {
                 destination: Arc::clone(destination.name()),
                 base_url: endpoint.base_url.as_str().to_owned(),
                 credentials: Credentials::new(endpoint.auth, Arc::clone(&secrets)),
                 timeout: destination.timeout,
-                entity_types: destination.lane.connector.entity_types().into_iter().map(str::to_owned).collect(),
+                entity_types: connector.entity_types().into_iter().map(str::to_owned).collect(),
+                cookies,
             }));
             lanes.push(destination.lane);
         }
@@ -265,7 +278,7 @@ impl EngineBuilder {
             Some(transport) => transport,
             None => {
                 // Shorter than a request, so that a host that doesn't answer at all counts as unsent.
-                let mut options = TransportOptions::default();
+                let mut options = self.http;
                 let shortest = runtimes.iter().map(|lane| lane.timeout).min().unwrap_or(options.connect_timeout);
                 options.connect_timeout = options.connect_timeout.min(shortest / 2);
                 Arc::new(ReqwestTransport::new(&options)?)

@@ -18,6 +18,7 @@ use crate::auth::Credentials;
 use crate::core::{BudgetDraw, DeadLetter, Input, SendRequest};
 use crate::record::TopicPartition;
 use crate::state::{ClaimRequest, Completion, Release, StoreError, Token};
+use crate::transport::cookies::{self, CookieJars};
 use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
 
 /// What sending to a destination needs.
@@ -28,6 +29,8 @@ pub(crate) struct LaneRuntime {
     pub(crate) credentials: Credentials,
     pub(crate) timeout: Duration,
     pub(crate) entity_types: Vec<String>,
+    /// Where the provider's cookies are kept, if they are.
+    pub(crate) cookies: Option<CookieJars>,
 }
 
 type Answers = UnboundedSender<Input>;
@@ -85,10 +88,13 @@ async fn exchange(
     let mut url = String::with_capacity(lane.base_url.len() + request.target.len());
     url.push_str(&lane.base_url);
     url.push_str(&request.target);
+    let jar = lane.cookies.as_ref().and_then(|jars| jars.take(&url, send.credential_generation));
+    let mut headers = request.headers.clone();
+    headers.extend(jar.as_ref().and_then(cookies::JarInUse::header));
     let request = HttpRequest {
         method: request.method,
         url,
-        headers: request.headers.clone(),
+        headers,
         credential,
         body: request.body.clone(),
         timeout: lane.timeout,
@@ -98,7 +104,12 @@ async fn exchange(
         let message = "the process was suspended".to_owned();
         return Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Suspended, message });
     }
-    drivers.transport.send(request).await
+    let mut reply = drivers.transport.send(request).await?;
+    if let Some(jar) = jar {
+        jar.replied(&reply);
+    }
+    cookies::remove(&mut reply);
+    Ok(reply)
 }
 
 pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answers) {

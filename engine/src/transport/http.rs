@@ -1,5 +1,7 @@
 //! The reqwest driver: pooled connections, rustls, no redirects, bounded responses.
 
+mod setup;
+
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
@@ -8,12 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use syncline_sdk::{Bytes, Method, Reply};
 
-use super::{FaultKind, HttpRequest, HttpTransport, Sent, TransportFault};
+pub use setup::{ProxyOption, TrustRoots};
+
+use super::{FaultKind, HttpRequest, HttpTransport, Sent, TransportFault, cookies};
 
 /// Settings of a [`ReqwestTransport`].
 #[derive(Debug, Clone)]
 pub struct TransportOptions {
-    /// How long connecting may take.
+    /// How long connecting may take, with TLS, and the tunnel of a proxy.
     pub connect_timeout: Duration,
     /// How long the server may be silent while it answers.
     pub read_timeout: Duration,
@@ -21,6 +25,10 @@ pub struct TransportOptions {
     pub max_response_bytes: usize,
     /// Idle connections that are kept for each host.
     pub idle_connections: usize,
+    /// Whether requests go through a proxy.
+    pub proxy: ProxyOption,
+    /// Whose certificates are trusted.
+    pub roots: TrustRoots,
 }
 
 impl Default for TransportOptions {
@@ -30,6 +38,8 @@ impl Default for TransportOptions {
             read_timeout: Duration::from_secs(30),
             max_response_bytes: 10 << 20,
             idle_connections: 256,
+            proxy: ProxyOption::None,
+            roots: TrustRoots::System,
         }
     }
 }
@@ -41,7 +51,7 @@ pub struct ReqwestTransport {
     max_response_bytes: usize,
 }
 
-/// The HTTP client can't be built, as when the system has no usable root certificates.
+/// The HTTP client can't be built, as when there are no usable root certificates, or the proxy makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client can't be built: {0}")]
 pub struct TransportError(String);
@@ -50,7 +60,7 @@ impl ReqwestTransport {
     /// Builds the client.
     ///
     /// # Errors
-    /// [`TransportError`] when TLS can't be set up.
+    /// [`TransportError`] when TLS can't be set up, or an option makes no sense.
     pub fn new(options: &TransportOptions) -> Result<Self, TransportError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         // A process has one default; that of an embedding application is as good.
@@ -60,15 +70,14 @@ impl ReqwestTransport {
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .no_proxy()
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.read_timeout)
             .pool_max_idle_per_host(options.idle_connections)
             .tcp_nodelay(true)
             .tcp_keepalive(Duration::from_secs(30))
-            .user_agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| TransportError(describe(&error)))?;
+            .user_agent(concat!("syncline/", env!("CARGO_PKG_VERSION")));
+        let client = options.roots.apply(options.proxy.apply(client)?)?;
+        let client = client.build().map_err(|error| TransportError(describe(&error)))?;
         Ok(Self { client, max_response_bytes: options.max_response_bytes })
     }
 
@@ -82,7 +91,13 @@ impl ReqwestTransport {
         };
         let mut builder = self.client.request(method, &request.url).timeout(request.timeout);
         for (name, value) in &request.headers {
-            builder = builder.header(*name, value.as_ref());
+            builder = match (*name, reqwest::header::HeaderValue::from_str(value)) {
+                (cookies::COOKIE, Ok(mut value)) => {
+                    value.set_sensitive(true);
+                    builder.header(*name, value)
+                }
+                _ => builder.header(*name, value.as_ref()),
+            };
         }
         if let Some(credential) = &request.credential {
             let mut value =
@@ -124,6 +139,10 @@ impl ReqwestTransport {
         while let Some(chunk) = response.chunk().await.map_err(|error| fault(&error, Sent::Maybe))? {
             if body.len() + chunk.len() > self.max_response_bytes {
                 return Err(too_large());
+            }
+            // Never room for more than the limit.
+            if body.capacity() - body.len() < chunk.len() {
+                body.reserve_exact(chunk.len().max(body.len()).min(self.max_response_bytes - body.len()));
             }
             body.extend_from_slice(&chunk);
         }

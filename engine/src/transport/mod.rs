@@ -1,5 +1,6 @@
 //! Sending requests: the seam, and its reqwest driver.
 
+pub(crate) mod cookies;
 mod http;
 
 use std::fmt;
@@ -8,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use syncline_sdk::{Bytes, Method, Reply};
 
-pub use http::{ReqwestTransport, TransportError, TransportOptions};
+pub use http::{ProxyOption, ReqwestTransport, TransportError, TransportOptions, TrustRoots};
 
 use crate::auth::Credential;
 
 /// A request that is ready to be sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpRequest {
     /// The method.
     pub method: Method,
@@ -29,6 +30,23 @@ pub struct HttpRequest {
     pub timeout: Duration,
 }
 
+impl fmt::Debug for HttpRequest {
+    /// Cookies are as good as passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |(name, value): &(&'static str, std::borrow::Cow<'static, str>)| {
+            (*name, if *name == cookies::COOKIE { "hidden".to_owned() } else { value.to_string() })
+        };
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("url", &self.url)
+            .field("headers", &self.headers.iter().map(hidden).collect::<Vec<_>>())
+            .field("credential", &self.credential)
+            .field("body", &self.body)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
 /// Sends requests.
 ///
 /// # Contract
@@ -37,7 +55,8 @@ pub struct HttpRequest {
 ///   [`TransportFault`].
 /// - A fault says [`Sent::Unsent`] only where it is certain that no byte of the request reached
 ///   the server's application. Every doubt is [`Sent::Maybe`].
-/// - Redirects aren't followed, cookies aren't kept, and nothing is sent twice.
+/// - Redirects aren't followed, cookies aren't kept (the engine sends those that are to be sent as a header, and takes new
+///   ones from the reply), and nothing is sent twice.
 /// - Neither faults nor logs hold the credential or the URL's query.
 #[async_trait]
 pub trait HttpTransport: Send + Sync + 'static {

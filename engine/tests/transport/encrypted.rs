@@ -3,7 +3,7 @@
 //! The tests run in a process of their own, in which an authority of theirs is trusted: a certificate
 //! that is refused is refused for its one defect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
@@ -11,14 +11,14 @@ use crate::child::is_child;
 use crate::server::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use syncline_engine::transport::{FaultKind, Sent};
+use syncline_engine::transport::{FaultKind, Sent, TrustRoots};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 /// Where rustls finds the certificates that are trusted.
 const TRUSTED: &str = "SSL_CERT_FILE";
 
-/// An authority that this process trusts.
+/// An authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// What is wrong with a certificate.
@@ -39,12 +39,24 @@ impl Authority {
         if !is_child(test, &[(TRUSTED, file.to_str().unwrap()), ("SSL_CERT_DIR", "")]).await {
             return None;
         }
+        let authority = Self::new();
+        std::fs::write(PathBuf::from(std::env::var_os(TRUSTED).unwrap()), authority.0.pem()).unwrap();
+        Some(authority)
+    }
+
+    /// An authority that nobody trusts yet.
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "the tests' authority");
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        std::fs::write(PathBuf::from(std::env::var_os(TRUSTED).unwrap()), authority.pem()).unwrap();
-        Some(Self(authority))
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Roots that trust it, in a file in that folder.
+    pub(crate) fn roots(&self, folder: &Path) -> TrustRoots {
+        let file = folder.join("roots.pem");
+        std::fs::write(&file, self.0.pem()).unwrap();
+        TrustRoots::Files(vec![file])
     }
 
     /// A server's side of TLS, for 127.0.0.1.
@@ -75,7 +87,7 @@ impl Authority {
 }
 
 /// A server that answers `{}` to everything that comes through TLS.
-async fn server(acceptor: TlsAcceptor) -> Server {
+pub(crate) async fn server(acceptor: TlsAcceptor) -> Server {
     Server::new(move |connection| {
         let acceptor = acceptor.clone();
         async move {
@@ -113,6 +125,29 @@ async fn a_certificate_with_a_defect_is_refused_before_anything_is_sent() {
         assert_eq!((fault.kind, fault.sent), (FaultKind::Tls, Sent::Unsent), "{defect:?}: {fault}");
         assert!(fault.message.contains(says), "{defect:?}: {fault}");
     }
+}
+
+#[tokio::test]
+async fn roots_from_files_are_trusted_and_no_others() {
+    let test = "encrypted::roots_from_files_are_trusted_and_no_others";
+    let Some(system) = Authority::in_child(test).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let own = Authority::new();
+    let with = |roots| ReqwestTransport::new(&TransportOptions { roots, ..TransportOptions::default() });
+    let client = with(own.roots(folder.path())).unwrap();
+    let (theirs, ours) = (system.acceptor(Defect::Nothing, &[]), own.acceptor(Defect::Nothing, &[]));
+    let (theirs, ours) = (server(theirs).await, server(ours).await);
+    assert_eq!(reply(&client, post(&https(&ours), "x")).await.status, 200);
+    let fault = fault(&client, post(&https(&theirs), "x")).await;
+    assert_eq!((fault.kind, fault.sent), (FaultKind::Tls, Sent::Unsent), "{fault}");
+
+    let file = folder.path().join("no.pem");
+    let refused = |roots| with(roots).unwrap_err().to_string();
+    let why = refused(TrustRoots::Files(vec![file.clone()]));
+    assert!(why.contains("no.pem") && why.contains("can't be read"), "{why}");
+    std::fs::write(&file, "nothing").unwrap();
+    assert!(refused(TrustRoots::Files(vec![file])).contains("has no certificate"));
+    assert!(refused(TrustRoots::Files(Vec::new())).contains("no certificate is trusted"));
 }
 
 /// Row 62: the certificate behind one address goes bad and is mended, without a restart of ours.

@@ -66,19 +66,6 @@ async fn a_body_without_end_is_cut_off() {
     }
 }
 
-/// We never ask for an encoding, so a bomb stays as small as it is on the wire.
-#[tokio::test]
-async fn nothing_is_asked_for_compressed_and_nothing_is_unpacked() {
-    // `gzip` of 1 MiB of zeros, cut to its first bytes: what matters is that they come as they are.
-    let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08";
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", packed.len());
-    let server = Server::answering([head.as_bytes(), packed].concat()).await;
-    let reply = reply(&transport(), post(&server.url(), "x")).await;
-    assert_eq!(&reply.body[..], packed);
-    let names = server.seen()[0].names();
-    assert_eq!(names, ["accept", "content-length", "content-type", "host", "user-agent"], "nothing else is sent");
-}
-
 #[tokio::test]
 async fn headers_that_are_no_text_are_left_out_of_the_reply() {
     let server = Server::answering(

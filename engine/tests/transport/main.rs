@@ -15,6 +15,7 @@ mod connecting;
 mod encrypted;
 mod http2;
 mod limits;
+mod packed;
 mod proxies;
 mod redirects;
 mod reuse;

@@ -57,6 +57,18 @@ async fn a_credential_that_cannot_be_a_header_is_not_repeated() {
     }
 }
 
+#[test]
+fn cookies_are_sent_and_never_shown() {
+    let transport = ReqwestTransport::new(&TransportOptions::default()).unwrap();
+    let mut request = request("https://127.0.0.1:1/", None);
+    request.headers.extend([("cookie", "s=canary".into()), ("accept", "x".into())]);
+    assert!(!format!("{request:?}").contains("canary"), "{request:?}");
+    assert!(format!("{request:?}").contains("accept"), "{request:?}");
+    let built = transport.build(request).unwrap();
+    assert_eq!(built.headers()["cookie"], "s=canary");
+    assert!(!format!("{built:?}").contains("canary"), "{built:?}");
+}
+
 /// What comes from events can become neither a header nor another host.
 #[tokio::test]
 async fn values_that_cannot_be_sent_are_refused_before_they_are() {

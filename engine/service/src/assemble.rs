@@ -10,9 +10,10 @@ use syncline_engine::core::{
 use syncline_engine::dlq::KafkaDeadLettersOptions;
 use syncline_engine::source::{KafkaOptions, StartPosition};
 use syncline_engine::state::StateStore;
+use syncline_engine::transport::{TransportOptions, TrustRoots};
 use syncline_engine::{Destination, Engine, EngineBuilder};
 
-use crate::config::model::{AfterDeadLetter, JitterKind, Kafka, Route, Start};
+use crate::config::model::{AfterDeadLetter, Http, JitterKind, Kafka, Route, Start};
 use crate::config::{self, Config, Planned};
 
 /// An engine with everything but its shutdown signal.
@@ -46,6 +47,7 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuild
         .later_events(later_events)
         .on_store_outage(on_store_outage)
         .shared_store(store)
+        .http(http(&settings.http))
         .kafka(source, letters);
     for planned in &config.destinations {
         let timeout = milliseconds(settings.http.timeout_ms);
@@ -62,6 +64,18 @@ pub(crate) fn destination(planned: &Planned, on_outage: config::model::OnOutage)
     let destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))
         .connector_kind(planned.registration.kind, planned.registration.version);
     planned.treatment.apply(destination, on_outage)
+}
+
+fn http(http: &Http) -> TransportOptions {
+    let roots = http.ca_file.iter().cloned().collect::<Vec<_>>();
+    TransportOptions {
+        connect_timeout: Duration::from_millis(http.connect_timeout_ms),
+        read_timeout: Duration::from_millis(http.read_timeout_ms),
+        max_response_bytes: http.max_response_bytes,
+        proxy: http.proxy.option(),
+        roots: if roots.is_empty() { TrustRoots::System } else { TrustRoots::Files(roots) },
+        ..TransportOptions::default()
+    }
 }
 
 fn versions(route: &Route) -> VersionPolicy {

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use syncline_engine::transport::ProxyOption;
 use syncline_sdk::SecretRef;
 
 use super::state::State;
@@ -129,8 +131,44 @@ pub(crate) struct Http {
     /// How long one request may take altogether. Shorter than `kafka.session_timeout_ms`.
     #[schemars(range(min = 1, max = 3_600_000))]
     pub(crate) timeout_ms: u64,
+    /// How long connecting may take, with TLS. Shorter than `timeout_ms`, and never more than half of it.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub(crate) connect_timeout_ms: u64,
+    /// How long a server may be silent while it answers.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub(crate) read_timeout_ms: u64,
+    /// A larger response counts as a failure: bytes after decompression.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub(crate) max_response_bytes: usize,
+    /// `none`, `env` for HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, or `http://host:port` without credentials.
+    pub(crate) proxy: ProxyText,
+    /// A PEM file with the certificates that are trusted, instead of the system's.
+    pub(crate) ca_file: Option<PathBuf>,
     /// What is added to a delay so that clients do not come back in step.
     pub(crate) jitter: JitterKind,
+}
+
+/// Whether requests go through a proxy.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct ProxyText(pub(crate) String);
+
+impl ProxyText {
+    /// What it means, which may make no sense.
+    pub(crate) fn option(&self) -> ProxyOption {
+        match self.0.as_str() {
+            "none" => ProxyOption::None,
+            "env" => ProxyOption::FromEnvironment,
+            url => ProxyOption::Url(url.to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for ProxyText {
+    /// It may hold a password in the wrong place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.option().fmt(f)
+    }
 }
 
 /// What is added to a delay, or done to it.
@@ -328,7 +366,16 @@ impl Default for Kafka {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_retries: 3, timeout_ms: 30_000, jitter: JitterKind::Tenth }
+        Self {
+            max_retries: 3,
+            timeout_ms: 30_000,
+            connect_timeout_ms: 10_000,
+            read_timeout_ms: 30_000,
+            max_response_bytes: 10 << 20,
+            proxy: ProxyText("none".to_owned()),
+            ca_file: None,
+            jitter: JitterKind::Tenth,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use syncline_sdk::{ConnectorConfig, CrmConnector, Registration};
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
-use super::model::{Admin, OnOutage, Settings};
+use super::model::{Admin, Http, OnOutage, Settings};
 use super::plain::variable_prefix;
 use super::problem::{Problem, segment};
 use super::treatment::Treatment;
@@ -26,6 +26,8 @@ pub(crate) struct Planned {
 
 /// Proves a tree that fits the schema.
 pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result<Config, Vec<Problem>> {
+    let is_written = |key: &str| tree.pointer(&format!("/http/{key}")).is_some();
+    let written = [is_written("connect_timeout_ms"), is_written("read_timeout_ms")];
     // The tree fits the schema, so this can't meet a value of the wrong kind and repeat it.
     let mut settings: Settings = serde_json::from_value(tree)
         .map_err(|_| vec![Problem::new("", "the configuration doesn't fit its own types; please report this")])?;
@@ -43,6 +45,7 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result
         check_routes(&settings, &destinations, connectors, &mut problems);
     }
     check_kafka(&settings, &mut problems);
+    check_http(&settings.http, written, &mut problems);
     settings.state.check(&mut problems);
     if EnvFilter::builder().parse(&settings.log.level).is_err() {
         problems.push(Problem::new("/log/level", "expected a level such as `info`, or levels by module"));
@@ -185,6 +188,29 @@ fn check_kafka(settings: &Settings, problems: &mut Vec<Problem>) {
         problems.push(Problem::new("/kafka", error.to_string()));
     } else if let Err(error) = letters.check() {
         problems.push(Problem::new("/kafka", error.0));
+    }
+}
+
+/// `written` says whether the times to connect and to read are, in that order: a default that is too long for a short
+/// request is nobody's mistake.
+fn check_http(http: &Http, written: [bool; 2], problems: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, what: String| problems.push(Problem::new(format!("/http/{key}"), what));
+    let total = http.timeout_ms;
+    let [connect, read] = written;
+    if connect && http.connect_timeout_ms >= total {
+        let what =
+            format!("connecting may take as long as the whole request ({total} ms, http.timeout_ms): make it shorter");
+        wrong("connect_timeout_ms", what);
+    }
+    if read && http.read_timeout_ms > total {
+        let what = format!("a silence is never that long, as the whole request may take {total} ms (http.timeout_ms)");
+        wrong("read_timeout_ms", what);
+    }
+    if let Err(error) = http.proxy.option().check() {
+        wrong("proxy", format!("expected `none`, `env` or a URL: {error}"));
+    }
+    if http.ca_file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+        wrong("ca_file", "must not be empty: leave it out to trust the system's certificates".to_owned());
     }
 }
 

@@ -331,6 +331,26 @@ fn each_kind_of_state_has_its_own_keys() {
     assert!(missing.iter().any(|problem| problem.pointer == "/state/password"), "{missing:?}");
 }
 
+#[test]
+fn what_cannot_be_meant_about_http_is_refused() {
+    let http = |text: &str| with_file(&format!("{FILE}\n[http]\n{text}"), []);
+    let refused_at = |text: &str, parts: &[&str]| refused(http(text), parts);
+    refused_at("connect_timeout_ms = 30000", &["http.connect_timeout_ms: connecting may take as long", "30000 ms"]);
+    refused_at("timeout_ms = 5000\nread_timeout_ms = 6000", &["http.read_timeout_ms: a silence", "5000 ms"]);
+    refused_at("max_response_bytes = 1", &["http.max_response_bytes: too small"]);
+    refused_at("ca_file = \"\"", &["http.ca_file: must not be empty"]);
+    for proxy in ["proxy", "http://canary:hunter2@proxy:3128", "socks5://proxy", ""] {
+        let result = http(&format!("proxy = \"{proxy}\""));
+        assert!(!format!("{result:?}").contains("hunter2"), "{result:?}");
+        refused(result, &["http.proxy: expected `none`, `env` or a URL", "syncline.toml:"]);
+    }
+    for fine in ["timeout_ms = 900", "proxy = \"env\"\nca_file = \"roots.pem\"", "proxy = \"http://proxy:3128\""] {
+        http(fine).unwrap();
+    }
+    let config = format!("{:?}", http("proxy = \"http://proxy:3128\"").unwrap());
+    assert!(!config.contains("3128"), "{config}");
+}
+
 /// What people write against: a change here is a change for them.
 #[test]
 fn the_schema_names_every_key() {
@@ -357,7 +377,19 @@ fn the_schema_names_every_key() {
             "topics"
         ]
     );
-    assert_eq!(keys("/$defs/Http/properties"), ["jitter", "max_retries", "timeout_ms"]);
+    assert_eq!(
+        keys("/$defs/Http/properties"),
+        [
+            "ca_file",
+            "connect_timeout_ms",
+            "jitter",
+            "max_response_bytes",
+            "max_retries",
+            "proxy",
+            "read_timeout_ms",
+            "timeout_ms"
+        ]
+    );
     assert_eq!(
         keys("/$defs/Limits/properties"),
         [

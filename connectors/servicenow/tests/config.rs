@@ -5,7 +5,7 @@ mod tests {
     use std::sync::Arc;
 
     use serde_json::{Value, json};
-    use syncline_sdk::{ConnectorConfig, CrmConnector};
+    use syncline_sdk::{ConnectorConfig, Cookies, CrmConnector};
     use syncline_servicenow as _;
 
     /// Joins `more` to the least that is needed.
@@ -32,6 +32,16 @@ mod tests {
         assert_eq!(connector.entity_types(), ["customer"]);
         assert_eq!(connector.endpoint().limits.batch_events, 1);
         assert!(connector.endpoint().capabilities.look_up);
+    }
+
+    #[test]
+    fn sessions_are_kept_where_every_request_would_begin_one() {
+        let cookies = |auth: Value| connect(&json!({ "auth": auth })).unwrap().endpoint().cookies;
+        assert_eq!(
+            cookies(json!({ "type": "basic", "username": "env:U", "password": "env:P" })),
+            Cookies::JarPerWorker
+        );
+        assert_eq!(cookies(json!({ "type": "bearer", "token": "env:T" })), Cookies::Discard);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod real;
 #[cfg(feature = "real-kafka")]
 mod real_faults;
 mod secrets;
+mod sessions;
 mod state;
 #[cfg(feature = "real-stores")]
 mod stores;

@@ -154,6 +154,7 @@ impl Instance {
                 Content::None | Content::NotJson | Content::TooLarge(_) => Arc::default(),
             },
             user: user.clone(),
+            session: call.session().map(str::to_owned),
             faulted: fired.is_some(),
             rule: fired.as_ref().and_then(|fired| fired.rule),
             answer: Answer::Pending,

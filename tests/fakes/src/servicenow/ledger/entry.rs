@@ -34,6 +34,8 @@ pub struct Entry {
     pub body: Arc<Value>,
     /// Whose credentials it carried, if they were right.
     pub user: Option<String>,
+    /// The session that its cookie named, whether or not there is one.
+    pub session: Option<String>,
     /// Whether a rule or an outage spoiled it.
     pub faulted: bool,
     /// The rule, if it was one.

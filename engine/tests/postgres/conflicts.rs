@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_engine::state::suite::{Store, applied, event};
-use syncline_engine::state::{Claim, Completed, Ending, KeyDigest, Memory, PostgresOptions, PostgresStore, StateStore};
+use syncline_engine::state::{
+    Allowance, Claim, Completed, Draw, Ending, KeyDigest, Memory, PostgresOptions, PostgresStore, StateStore,
+};
 use syncline_sdk::Event;
 use syncline_server_tests::postgres::{Options, Postgres};
 
@@ -107,6 +109,35 @@ async fn batches_with_the_same_keys_in_any_order_do_not_deadlock() {
     let deadlocks = server.log().matches("deadlock detected").count();
     println!("{deadlocks} deadlocks in 240 batches");
     assert!(deadlocks <= 10, "{deadlocks}");
+}
+
+/// Budgets that are there, new ones, and ones that have expired and are removed meanwhile: nobody has to try again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draws_of_the_same_budgets_in_any_order_never_deadlock() {
+    let server = Postgres::start(Options::default());
+    let options = PostgresOptions { pool_size: 8, ..options(&server) };
+    let store = Arc::new(open(&options).await);
+    let mut tasks = tokio::task::JoinSet::new();
+    for member in 0..8_u64 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let mut random = fastrand::Rng::with_seed(member);
+            for round in 0..60 {
+                let draws: Vec<_> = (0..15)
+                    .map(|_| {
+                        let length = Duration::from_millis([1, 3_600_000][random.usize(..2)]);
+                        let budget = format!("{}", round + random.u32(..10)).into();
+                        let allowance = Allowance::Rolling { requests: 1000, length };
+                        Draw { destination: "d".into(), budget, allowance, wanted: 1 }
+                    })
+                    .collect();
+                assert_eq!(store.draw(&draws).await.unwrap().len(), 15);
+            }
+        });
+    }
+    tasks.join_all().await;
+    let log = server.log();
+    assert!(!log.contains("ERROR") && !log.contains("deadlock"), "{log}");
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use syncline_engine::state::suite::{Store, applied, event};
-use syncline_engine::state::{Claim, Completed, PostgresOptions, PostgresStore, StateStore, StoreError, fingerprint};
+use syncline_engine::state::{
+    Allowance, Claim, Completed, Draw, PostgresOptions, PostgresStore, StateStore, StoreError, fingerprint,
+};
 use syncline_server_tests::postgres::{Options, Postgres};
 
 use super::{assert_unavailable, not_opened, open, options, server_options, session, until_it_works, within};
@@ -24,6 +26,11 @@ async fn killed_and_restarted_in_mid_run_it_has_lost_nothing_that_was_acknowledg
     let mut server = Postgres::start(Options { fsync: true, settings, ..Options::default() });
     let store = Arc::new(Store::new(open(&quick(&server)).await).await);
     for round in 0..3_u64 {
+        store.inner.set_note("round", &round.to_le_bytes()).await.unwrap();
+        let ends = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000 + round);
+        let allowance = Allowance::Until { requests: 1, ends };
+        let draw = [Draw { destination: "d".into(), budget: "b".into(), allowance, wanted: 1 }];
+        assert_eq!(store.inner.draw(&draw).await.unwrap()[0].granted, 1);
         let stop = Arc::new(AtomicBool::new(false));
         let worker = tokio::spawn(work(Arc::clone(&store), round, Arc::clone(&stop)));
         // It is in full swing when it is killed.
@@ -38,6 +45,8 @@ async fn killed_and_restarted_in_mid_run_it_has_lost_nothing_that_was_acknowledg
         assert_unavailable(within(QUICK * 4, store.inner.token()).await);
         server.restart();
         until_it_works(async || store.inner.token().await).await;
+        assert_eq!(store.inner.note("round").await.unwrap().as_deref(), Some(&round.to_le_bytes()[..]));
+        assert_eq!(store.inner.draw(&draw).await.unwrap()[0].granted, 0, "what was drawn is drawn");
         assert!(done.len() >= 100, "{}", done.len());
         for number in done {
             let one = event(&key(round, number), &format!("{number}"), Some("1"));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use syncline_engine::auth::EnvAndFiles;
 use syncline_engine::state::suite::{Store, applied, event};
 use syncline_engine::state::{
-    Claim, Completed, RedisOptions, RedisStore, RedisTopology, Release, StateStore, StoreError, Token,
+    Allowance, Claim, Completed, Draw, RedisOptions, RedisStore, RedisTopology, Release, StateStore, StoreError, Token,
 };
 use syncline_sdk::Event;
 use syncline_server_tests::process::eventually;
@@ -126,6 +126,17 @@ pub(crate) async fn nothing_is_available(store: &Store<RedisStore>, limit: Durat
     let start = Instant::now();
     unavailable(store.inner.release(&[release]).await);
     in_time("release", start);
+    let start = Instant::now();
+    unavailable(store.inner.note("n").await);
+    in_time("note", start);
+    let start = Instant::now();
+    unavailable(store.inner.set_note("n", b"v").await);
+    in_time("set_note", start);
+    let start = Instant::now();
+    let allowance = Allowance::Rate { per_second: 1.0, burst: 1 };
+    let draw = Draw { destination: "d".into(), budget: "b".into(), allowance, wanted: 1 };
+    unavailable(store.inner.draw(&[draw]).await);
+    in_time("draw", start);
     assert_eq!(store.inner.forget(&[]).await, Ok(()));
 }
 

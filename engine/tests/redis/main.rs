@@ -10,6 +10,7 @@
 )]
 
 mod apart;
+mod budgets;
 mod contract;
 mod harness;
 mod losses;

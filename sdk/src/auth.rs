@@ -1,11 +1,17 @@
 //! How a connector says which credentials its endpoint needs, without ever holding one.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
+mod parts;
+mod secret_ref;
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
+
+pub use parts::{ClientAuth, HeaderName, TokenUrl};
+pub use secret_ref::SecretRef;
+
+use crate::{BaseUrl, ConfigError};
 
 /// How requests to an endpoint are authenticated. The engine resolves the references when it
 /// sends, so a connector never sees a value.
@@ -27,6 +33,105 @@ pub enum Auth {
         /// The token.
         token: SecretRef,
     },
+    /// A fixed key in a header of its own.
+    ApiKey {
+        /// The header's name, such as `x-api-key`.
+        header: HeaderName,
+        /// The key.
+        key: SecretRef,
+    },
+    /// OAuth 2.0 for a program that acts for itself (RFC 6749, section 4.4).
+    Oauth2ClientCredentials {
+        /// Where tokens are given. Absent: the provider's own place, where the connector knows one.
+        #[serde(default)]
+        token_url: Option<TokenUrl>,
+        /// The client's id.
+        client_id: SecretRef,
+        /// The client's secret.
+        client_secret: SecretRef,
+        /// The scopes that are asked for, separated by spaces.
+        #[serde(default)]
+        scope: Option<String>,
+        /// How the client identifies itself to the token endpoint.
+        #[serde(default)]
+        client_auth: ClientAuth,
+    },
+    /// OAuth 2.0 with a user's password (RFC 6749, section 4.3).
+    Oauth2Password {
+        /// Where tokens are given. Absent: the provider's own place, where the connector knows one.
+        #[serde(default)]
+        token_url: Option<TokenUrl>,
+        /// The client's id.
+        client_id: SecretRef,
+        /// The client's secret.
+        client_secret: SecretRef,
+        /// The user name.
+        username: SecretRef,
+        /// The password.
+        password: SecretRef,
+        /// The scopes that are asked for, separated by spaces.
+        #[serde(default)]
+        scope: Option<String>,
+        /// How the client identifies itself to the token endpoint.
+        #[serde(default)]
+        client_auth: ClientAuth,
+    },
+    /// OAuth 2.0 with a refresh token (RFC 6749, section 6). One that the provider replaces is
+    /// kept in the state store, encrypted.
+    Oauth2RefreshToken {
+        /// Where tokens are given. Absent: the provider's own place, where the connector knows one.
+        #[serde(default)]
+        token_url: Option<TokenUrl>,
+        /// The client's id.
+        client_id: SecretRef,
+        /// The client's secret, where it has one.
+        #[serde(default)]
+        client_secret: Option<SecretRef>,
+        /// The refresh token to begin with.
+        refresh_token: SecretRef,
+        /// The scopes that are asked for, separated by spaces.
+        #[serde(default)]
+        scope: Option<String>,
+        /// How the client identifies itself to the token endpoint.
+        #[serde(default)]
+        client_auth: ClientAuth,
+    },
+    /// OAuth 2.0 with an assertion that is signed with RS256 (RFC 7523).
+    Oauth2JwtBearer {
+        /// Where tokens are given. Absent: the provider's own place, where the connector knows one.
+        #[serde(default)]
+        token_url: Option<TokenUrl>,
+        /// The claim `iss`, mostly the client's id.
+        issuer: String,
+        /// The claim `sub`: the user for whom the program acts.
+        subject: String,
+        /// The claim `aud`.
+        audience: String,
+        /// The RSA key in PEM, which signs.
+        private_key: SecretRef,
+        /// The header `kid`: which of the client's keys it is.
+        #[serde(default)]
+        key_id: Option<String>,
+        /// The scopes that are asked for, separated by spaces.
+        #[serde(default)]
+        scope: Option<String>,
+        /// The client's id, where the provider wants it beside the assertion.
+        #[serde(default)]
+        client_id: Option<SecretRef>,
+        /// The client's secret, where the provider wants it beside the assertion.
+        #[serde(default)]
+        client_secret: Option<SecretRef>,
+        /// How the client identifies itself to the token endpoint.
+        #[serde(default)]
+        client_auth: ClientAuth,
+    },
+    /// A certificate of ours, shown when a TLS connection is made.
+    ClientCertificate {
+        /// The certificate in PEM, followed by those between it and the authority.
+        certificate: SecretRef,
+        /// Its private key in PEM.
+        key: SecretRef,
+    },
 }
 
 impl Auth {
@@ -37,149 +142,77 @@ impl Auth {
             Self::None {} => Vec::new(),
             Self::Basic { username, password } => vec![username, password],
             Self::Bearer { token } => vec![token],
+            Self::ApiKey { key, .. } => vec![key],
+            Self::Oauth2ClientCredentials { client_id, client_secret, .. } => vec![client_id, client_secret],
+            Self::Oauth2Password { client_id, client_secret, username, password, .. } => {
+                vec![client_id, client_secret, username, password]
+            }
+            Self::Oauth2RefreshToken { client_id, client_secret, refresh_token, .. } => {
+                [client_id].into_iter().chain(client_secret).chain([refresh_token]).collect()
+            }
+            Self::Oauth2JwtBearer { client_id, client_secret, private_key, .. } => {
+                client_id.iter().chain(client_secret).chain([private_key]).collect()
+            }
+            Self::ClientCertificate { certificate, key } => vec![certificate, key],
         }
     }
-}
 
-/// A reference to a secret: `env:NAME` (an environment variable) or `file:/path` (a file's
-/// content without its trailing newline).
-///
-/// It is parsed from text only, and plaintext is refused without being repeated, so that a
-/// password pasted into a configuration file never reaches a log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SecretRef {
-    /// The value of an environment variable.
-    Env(String),
-    /// The content of a file.
-    File(PathBuf),
-}
-
-const EXPECTED: &str = "a reference to a secret, `env:NAME` or `file:/path` (never the secret itself)";
-
-/// The text was no reference to a secret. It doesn't repeat the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected {EXPECTED}")]
-pub struct NotAReference;
-
-impl FromStr for SecretRef {
-    type Err = NotAReference;
-
-    fn from_str(text: &str) -> Result<Self, NotAReference> {
-        match text.split_once(':') {
-            Some(("env", name)) if is_variable_name(name) => Ok(Self::Env(name.to_owned())),
-            Some(("file", path)) if path.starts_with('/') => Ok(Self::File(PathBuf::from(path))),
-            _ => Err(NotAReference),
-        }
+    /// Whether access tokens have to be fetched.
+    #[must_use]
+    pub fn is_oauth(&self) -> bool {
+        self.token_url_slot().is_some()
     }
-}
 
-fn is_variable_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
+    /// Where access tokens are fetched, if they have to be and it is known.
+    #[must_use]
+    pub fn token_url(&self) -> Option<&TokenUrl> {
+        self.token_url_slot().and_then(Option::as_ref)
+    }
 
-impl fmt::Display for SecretRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Fills in where the provider gives its tokens, unless the user has written it: `path`, which
+    /// begins with `/`, at `base`.
+    #[must_use]
+    pub fn or_token_url(mut self, base: &BaseUrl, path: &str) -> Self {
+        if let Self::Oauth2ClientCredentials { token_url, .. }
+        | Self::Oauth2Password { token_url, .. }
+        | Self::Oauth2RefreshToken { token_url, .. }
+        | Self::Oauth2JwtBearer { token_url, .. } = &mut self
+        {
+            token_url.get_or_insert_with(|| TokenUrl::below(base, path));
+        }
+        self
+    }
+
+    /// Proves that what a user left out isn't needed. For connectors without a
+    /// [default](Self::or_token_url); the engine asks, too.
+    ///
+    /// # Errors
+    /// [`ConfigError`] at `auth.token_url` or `auth.client_id`.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.is_oauth() && self.token_url().is_none() {
+            let message = "this provider's token endpoint is not known to the connector: write its URL here";
+            return Err(ConfigError::new("auth.token_url", message));
+        }
         match self {
-            Self::Env(name) => write!(f, "env:{name}"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretRef {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SecretRefVisitor)
-    }
-}
-
-/// Accepts every kind of value, so that serde never builds its own error, which would repeat it.
-struct SecretRefVisitor;
-
-impl<'de> de::Visitor<'de> for SecretRefVisitor {
-    type Value = SecretRef;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(EXPECTED)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretRef, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<SecretRef, E> {
-        Err(E::custom(NotAReference))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretRef, E> {
-        Err(E::custom(NotAReference))
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretRef, E> {
-        Err(E::custom(NotAReference))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretRef, E> {
-        Err(E::custom(NotAReference))
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<SecretRef, E> {
-        Err(E::custom(NotAReference))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<SecretRef, A::Error> {
-        Err(de::Error::custom(NotAReference))
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, _: A) -> Result<SecretRef, A::Error> {
-        Err(de::Error::custom(NotAReference))
-    }
-}
-
-impl JsonSchema for SecretRef {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "SecretRef".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "Where a secret is found: `env:NAME` or `file:/path`, never the secret itself.",
-            "type": "string",
-            "pattern": "^(env:[A-Za-z0-9_]+|file:/.+)$"
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn references_are_parsed() {
-        assert_eq!("env:A_1".parse(), Ok(SecretRef::Env("A_1".into())));
-        assert_eq!("file:/run/x".parse(), Ok(SecretRef::File("/run/x".into())));
-        for text in ["", "env:", "env:A-B", "file:relative", "hunter2", "vault:x"] {
-            assert_eq!(text.parse::<SecretRef>(), Err(NotAReference), "{text}");
+            Self::Oauth2JwtBearer { client_id: None, client_secret: Some(_), .. } => {
+                Err(ConfigError::new("auth.client_id", "a client secret needs the client's id beside it"))
+            }
+            Self::Oauth2RefreshToken { client_secret: None, client_auth: ClientAuth::Basic, .. }
+            | Self::Oauth2JwtBearer { client_secret: None, client_auth: ClientAuth::Basic, .. } => {
+                Err(ConfigError::new("auth.client_auth", "`basic` needs a client secret"))
+            }
+            _ => Ok(()),
         }
     }
 
-    #[test]
-    fn a_plaintext_secret_is_refused_and_never_repeated() {
-        for value in [
-            json!("hunter2"),
-            json!(7_331_337),
-            json!(-7_331_337),
-            json!(7331.337),
-            json!(["hunter2"]),
-            json!({ "x": "hunter2" }),
-            json!(true),
-            json!(null),
-        ] {
-            let auth = json!({ "type": "basic", "username": "env:USER", "password": value });
-            let error = serde_json::from_value::<Auth>(auth).unwrap_err().to_string();
-            assert!(error.contains("expected a reference to a secret"), "{error}");
-            assert!(!error.contains("hunter2") && !error.contains("7331"), "{error}");
+    /// Where the token URL would be; `None` for kinds without tokens.
+    fn token_url_slot(&self) -> Option<&Option<TokenUrl>> {
+        match self {
+            Self::Oauth2ClientCredentials { token_url, .. }
+            | Self::Oauth2Password { token_url, .. }
+            | Self::Oauth2RefreshToken { token_url, .. }
+            | Self::Oauth2JwtBearer { token_url, .. } => Some(token_url),
+            _ => None,
         }
     }
 }

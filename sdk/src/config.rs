@@ -122,26 +122,7 @@ impl BaseUrl {
     /// # Errors
     /// [`ConfigError`] at `base_url`. The text isn't repeated, as it may hold credentials.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let refuse = |message: &str| Err(ConfigError::new("base_url", message));
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return refuse("expected an absolute URL such as https://acme.service-now.com");
-        };
-        if rest.contains(['?', '#', '\\']) || rest.contains(char::is_whitespace) || !rest.is_ascii() {
-            return refuse("expected a URL without query, fragment, spaces or non-ASCII characters");
-        }
-        let authority = rest.split('/').next().unwrap_or_default();
-        if authority.contains('@') {
-            return refuse("expected a URL without credentials; use `auth` for them");
-        }
-        let Some(host) = host_of(authority).filter(|host| !host.is_empty()) else {
-            return refuse("the URL has no valid host and port");
-        };
-        match scheme.to_ascii_lowercase().as_str() {
-            "https" => {}
-            "http" if is_loopback(host) => {}
-            "http" => return refuse("http would send credentials in the clear: use https"),
-            _ => return refuse("expected a URL that begins with https://"),
-        }
+        check_url(text).map_err(|message| ConfigError::new("base_url", message))?;
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
 
@@ -176,6 +157,29 @@ impl JsonSchema for BaseUrl {
             "type": "string",
             "pattern": "^[A-Za-z]+://.+"
         })
+    }
+}
+
+/// Whether `text` is an absolute URL to which credentials may be sent. The error doesn't repeat it.
+pub(crate) fn check_url(text: &str) -> Result<(), &'static str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err("expected an absolute URL such as https://acme.service-now.com");
+    };
+    if rest.contains(['?', '#', '\\']) || rest.contains(char::is_whitespace) || !rest.is_ascii() {
+        return Err("expected a URL without query, fragment, spaces or non-ASCII characters");
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("expected a URL without credentials; use `auth` for them");
+    }
+    let Some(host) = host_of(authority).filter(|host| !host.is_empty()) else {
+        return Err("the URL has no valid host and port");
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "https" => Ok(()),
+        "http" if is_loopback(host) => Ok(()),
+        "http" => Err("http would send credentials in the clear: use https"),
+        _ => Err("expected a URL that begins with https://"),
     }
 }
 

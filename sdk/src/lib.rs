@@ -27,7 +27,7 @@ mod retry_after;
 mod status;
 mod verdict;
 
-pub use auth::{Auth, SecretRef};
+pub use auth::{Auth, ClientAuth, HeaderName, SecretRef, TokenUrl};
 pub use batch::{Batch, Item, Remembered};
 pub use bytes::Bytes;
 pub use config::{BaseUrl, ConfigError, ConnectorConfig, Registration};

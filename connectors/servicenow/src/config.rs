@@ -31,13 +31,16 @@ const BODY_BYTES: usize = 10_485_760;
 /// A node serves few REST transactions at a time and queues the others (KB0635398).
 const CONCURRENCY: usize = 8;
 
+/// Where an instance gives OAuth tokens, for all grants (OAuth API request parameters).
+const TOKEN_PATH: &str = "/oauth_token.do";
+
 /// A ServiceNow instance and where entities go in it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceNowConfig {
     /// The instance, such as `https://acme.service-now.com`.
     pub base_url: BaseUrl,
-    /// The integration user: `basic` or `bearer`.
+    /// The integration user's credentials: any type but `none`.
     pub auth: Auth,
     /// The table of each entity type. Absent: `customer` goes to `customer_account`.
     #[serde(default = "default_entities")]
@@ -72,9 +75,11 @@ fn default_key() -> String {
 #[typetag::deserialize(name = "servicenow")]
 impl ConnectorConfig for ServiceNowConfig {
     fn connect(&self) -> Result<Arc<dyn CrmConnector>, ConfigError> {
-        if !matches!(self.auth, Auth::Basic { .. } | Auth::Bearer { .. }) {
-            return Err(ConfigError::new("auth", "ServiceNow needs credentials: use the type `basic` or `bearer`"));
+        if matches!(self.auth, Auth::None {}) {
+            return Err(ConfigError::new("auth", "ServiceNow needs credentials: use another type than `none`"));
         }
+        let auth = self.auth.clone().or_token_url(&self.base_url, TOKEN_PATH);
+        auth.check()?;
         if self.entities.is_empty() {
             return Err(ConfigError::new("entities", "name the table of at least one entity type"));
         }
@@ -84,7 +89,7 @@ impl ConnectorConfig for ServiceNowConfig {
         let cookies = if matches!(self.auth, Auth::Basic { .. }) { Cookies::JarPerWorker } else { Cookies::Discard };
         let endpoint = Endpoint {
             base_url: self.base_url.clone(),
-            auth: self.auth.clone(),
+            auth,
             limits,
             capabilities: CAPABILITIES,
             cookies,

@@ -45,6 +45,22 @@ mod tests {
     }
 
     #[test]
+    fn oauth_tokens_come_from_the_instance_unless_said_otherwise() {
+        let token_url = |auth: Value| connect(&json!({ "auth": auth })).unwrap().endpoint().auth.token_url().cloned();
+        let auth = json!({ "type": "oauth2_client_credentials", "client_id": "env:I", "client_secret": "env:S" });
+        assert_eq!(token_url(auth.clone()).unwrap().as_str(), "https://acme.service-now.com/oauth_token.do");
+        let mut elsewhere = auth;
+        elsewhere["token_url"] = json!("https://id.example/token");
+        assert_eq!(token_url(elsewhere).unwrap().as_str(), "https://id.example/token");
+        for auth in [
+            json!({ "type": "api_key", "header": "x-sn-apikey", "key": "env:K" }),
+            json!({ "type": "client_certificate", "certificate": "file:/c", "key": "file:/k" }),
+        ] {
+            assert_eq!(token_url(auth), None);
+        }
+    }
+
+    #[test]
     fn unknown_keys_are_refused_at_every_level() {
         for more in [
             json!({ "surplus": 1 }),

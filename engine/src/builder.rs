@@ -6,10 +6,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use syncline_sdk::Cookies;
+use syncline_sdk::{Auth, Cookies};
 use tokio::sync::mpsc;
 
-use crate::auth::{Credentials, EnvAndFiles, SecretSource};
+use crate::auth::{Credentials, EnvAndFiles, Seams, SecretSource};
 use crate::core::{
     Core, CoreConfig, CoreError, CoreLimits, LaterEvents, Now, OnStoreOutage, RetrySchedule, VersionPolicy,
 };
@@ -20,7 +20,7 @@ use crate::runtime::{Board, Drivers, LaneRuntime, Pulse, RunReport, Runtime, Shu
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
 use crate::transport::cookies::CookieJars;
-use crate::transport::{HttpTransport, ReqwestTransport, TransportError, TransportOptions};
+use crate::transport::{CertificateTransport, HttpTransport, ReqwestTransport, TransportError, TransportOptions};
 
 /// An engine that is ready to run.
 pub struct Engine {
@@ -232,6 +232,9 @@ impl EngineBuilder {
     pub fn build(self) -> Result<Engine, EngineError> {
         let routes = self.resolve_routes()?;
         let secrets = self.secrets.unwrap_or_else(|| Arc::new(EnvAndFiles));
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let shortest = self.destinations.iter().map(|destination| destination.timeout).min();
+        let transports = Transports::new(self.transport, self.http, shortest, Arc::clone(&secrets))?;
         let mut lanes = Vec::new();
         let mut runtimes = Vec::new();
         for destination in self.destinations {
@@ -243,17 +246,26 @@ impl EngineBuilder {
             }
             let jars = destination.lane.concurrency.max();
             let cookies = (endpoint.cookies == Cookies::JarPerWorker).then(|| CookieJars::new(jars));
+            let transport = transports.of(&endpoint.auth);
+            let seams = Seams {
+                secrets: Arc::clone(&secrets),
+                transport: Arc::clone(&transport),
+                store: Arc::clone(&store),
+                timeout: destination.timeout,
+            };
+            let credentials = Credentials::new(Arc::clone(destination.name()), endpoint.auth, seams)
+                .map_err(|what| EngineError::Config(format!("destination `{}`: {what}", destination.name())))?;
             runtimes.push(Arc::new(LaneRuntime {
                 destination: Arc::clone(destination.name()),
                 base_url: endpoint.base_url.as_str().to_owned(),
-                credentials: Credentials::new(endpoint.auth, Arc::clone(&secrets)),
+                credentials,
+                transport,
                 timeout: destination.timeout,
                 entity_types: connector.entity_types().into_iter().map(str::to_owned).collect(),
                 cookies,
             }));
             lanes.push(destination.lane);
         }
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let config = CoreConfig {
             lanes,
             routes,
@@ -274,16 +286,6 @@ impl EngineBuilder {
             (None, Some(options)) => Arc::new(KafkaDeadLetters::start(options)?),
             (None, None) => return Err(missing("dead letter queue")),
         };
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => {
-                // Shorter than a request, so that a host that doesn't answer at all counts as unsent.
-                let mut options = self.http;
-                let shortest = runtimes.iter().map(|lane| lane.timeout).min().unwrap_or(options.connect_timeout);
-                options.connect_timeout = options.connect_timeout.min(shortest / 2);
-                Arc::new(ReqwestTransport::new(&options)?)
-            }
-        };
         let source: Box<dyn EventSource> = match (self.source, self.kafka) {
             (Some(source), _) => source,
             (None, Some(options)) => Box::new(KafkaSource::start(options)?),
@@ -297,7 +299,7 @@ impl EngineBuilder {
             core,
             source,
             lanes: runtimes,
-            drivers: Drivers { transport, store, letters, pulse, letters_quiet: Arc::default() },
+            drivers: Drivers { store, letters, pulse, letters_quiet: Arc::default() },
             shutdown: self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending())),
             board,
             close_deadline: CLOSE_DEADLINE,
@@ -340,5 +342,45 @@ impl EngineBuilder {
             }
         }
         Ok(routes)
+    }
+}
+
+/// What requests are sent through: the program's own, or one for all destinations and one more for
+/// each that shows a certificate of its own.
+struct Transports {
+    shared: Arc<dyn HttpTransport>,
+    given: bool,
+    options: TransportOptions,
+    secrets: Arc<dyn SecretSource>,
+}
+
+impl Transports {
+    fn new(
+        given: Option<Arc<dyn HttpTransport>>,
+        mut options: TransportOptions,
+        shortest: Option<Duration>,
+        secrets: Arc<dyn SecretSource>,
+    ) -> Result<Self, TransportError> {
+        // Shorter than a request, so that a host that doesn't answer at all counts as unsent.
+        options.connect_timeout =
+            shortest.map_or(options.connect_timeout, |shortest| options.connect_timeout.min(shortest / 2));
+        let is_given = given.is_some();
+        let shared = match given {
+            Some(transport) => transport,
+            None => Arc::new(ReqwestTransport::new(&options)?),
+        };
+        Ok(Self { shared, given: is_given, options, secrets })
+    }
+
+    fn of(&self, auth: &Auth) -> Arc<dyn HttpTransport> {
+        match auth {
+            Auth::ClientCertificate { certificate, key } if !self.given => Arc::new(CertificateTransport::new(
+                self.options.clone(),
+                certificate.clone(),
+                key.clone(),
+                Arc::clone(&self.secrets),
+            )),
+            _ => Arc::clone(&self.shared),
+        }
     }
 }

@@ -87,13 +87,7 @@ impl ConnectorConfig for ServiceNowConfig {
         // One transaction at a time is carried out for a session, and requests that wait for it can be dropped with 202;
         // a new session for every request piles them up on the node [KB0552064]. A token begins none.
         let cookies = if matches!(self.auth, Auth::Basic { .. }) { Cookies::JarPerWorker } else { Cookies::Discard };
-        let endpoint = Endpoint {
-            base_url: self.base_url.clone(),
-            auth,
-            limits,
-            capabilities: CAPABILITIES,
-            cookies,
-        };
+        let endpoint = Endpoint { base_url: self.base_url.clone(), auth, limits, capabilities: CAPABILITIES, cookies };
         let entities = self.entities.iter().map(|(kind, entity)| Ok((kind.clone(), entity.prove(kind)?)));
         Ok(Arc::new(ServiceNow { endpoint, entities: entities.collect::<Result<_, _>>()? }))
     }

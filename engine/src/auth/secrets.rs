@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use syncline_sdk::{Auth, SecretRef};
 
 /// Reads secrets.
@@ -19,6 +19,15 @@ pub trait SecretSource: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`SecretError`] when there is none, it is empty or can't be read.
     async fn read(&self, reference: &SecretRef) -> Result<SecretString, SecretError>;
+
+    /// The secret behind a reference that may have several lines, as keys and certificates in PEM
+    /// have. Override it where [`read`](Self::read) refuses those.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    async fn read_text(&self, reference: &SecretRef) -> Result<SecretString, SecretError> {
+        self.read(reference).await
+    }
 }
 
 /// A secret can't be read. Names the reference, never the value.
@@ -56,6 +65,14 @@ const LARGEST_FILE: u64 = 64 << 10;
 #[async_trait]
 impl SecretSource for EnvAndFiles {
     async fn read(&self, reference: &SecretRef) -> Result<SecretString, SecretError> {
+        let secret = self.read_text(reference).await?;
+        if secret.expose_secret().contains(['\r', '\n', '\0']) {
+            return Err(SecretError::new(reference, "the secret has more than one line"));
+        }
+        Ok(secret)
+    }
+
+    async fn read_text(&self, reference: &SecretRef) -> Result<SecretString, SecretError> {
         let text = match reference {
             SecretRef::Env(name) => std::env::var(name).map_err(|error| match error {
                 std::env::VarError::NotPresent => SecretError::new(reference, "the environment variable is not set"),
@@ -76,9 +93,6 @@ impl SecretSource for EnvAndFiles {
         if text.is_empty() {
             return Err(SecretError::new(reference, "the secret is empty"));
         }
-        if text.contains(['\r', '\n', '\0']) {
-            return Err(SecretError::new(reference, "the secret has more than one line"));
-        }
         Ok(SecretString::from(text))
     }
 }
@@ -90,7 +104,6 @@ fn unreadable(reference: &SecretRef, error: &std::io::Error) -> SecretError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
 
     #[tokio::test]
     async fn files_lose_their_last_line_break() {

@@ -336,6 +336,20 @@ impl Core {
                 self.lane_pauses(call.lane, pause, PauseReason::Unauthenticated, &reason);
                 self.wait_for_lane(call.lane, id);
             }
+            Decision::CredentialsRefused(reason) => {
+                let (now, generation) = (self.now.mono, call.credential_generation);
+                let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.credentials_refused(now, generation));
+                self.lane_pauses(call.lane, pause, PauseReason::Unauthenticated, &reason);
+                self.wait_for_lane(call.lane, id);
+            }
+            Decision::NoToken(reason) if self.dead_letters_outages(call.lane) => {
+                self.failed(call, id, reason, None, false);
+            }
+            Decision::NoToken(reason) => {
+                let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.without_token(self.now.mono));
+                self.lane_pauses(call.lane, pause, PauseReason::Outage, &reason);
+                self.wait_for_lane(call.lane, id);
+            }
         }
     }
 
@@ -362,12 +376,15 @@ impl Core {
         self.back_off(id, delay);
     }
 
+    fn dead_letters_outages(&self, lane: usize) -> bool {
+        self.config.lanes.get(lane).is_some_and(|lane| lane.on_outage == OnOutage::DeadLetter)
+    }
+
     /// Whether the CRM fails for everybody, so that this failure isn't the event's.
     fn is_outage(&mut self, call: &Call, id: DeliveryId, reason: &Reason, after: Option<Duration>) -> bool {
         // A fault has no status. What the CRM says of this event alone is no outage.
         let its_side = reason.status.is_none_or(|status| status >= 500);
-        let on_outage = self.config.lanes.get(call.lane).map(|lane| lane.on_outage);
-        if !its_side || on_outage == Some(OnOutage::DeadLetter) {
+        if !its_side || self.dead_letters_outages(call.lane) {
             return false;
         }
         let now = self.now.mono;

@@ -57,6 +57,9 @@ pub enum Input {
     Hold(usize),
     /// A person lets a lane go on, and it is tried at once unless its provider has asked for a wait.
     GoOn(usize),
+    /// The secrets of this lane are others than when they were used last: a pause for refused
+    /// credentials ends.
+    CredentialsChanged(usize),
     /// This member has been silent for so long that its partitions may be someone else's: send
     /// nothing until [`Input::Unfence`].
     Fence,

@@ -53,6 +53,8 @@ pub(crate) struct Lane {
     by_hand: bool,
     /// When it is looked at again, as it has to wait for a moment.
     wake: Option<Duration>,
+    /// The longest pause for another reason than refused credentials: it holds where those are mended.
+    beneath: Option<Pause>,
     /// Conversations whose next request waits for the end of the pause.
     held: Vec<CallId>,
     /// Throttles without a provider's wish since the last success.
@@ -86,12 +88,24 @@ struct Credentials {
     refusals: u32,
 }
 
+impl Credentials {
+    /// How long to wait after another refusal.
+    fn wait(&mut self, first_seconds: u64, longest: Duration) -> Duration {
+        let factor = 2_u64.saturating_pow(self.refusals);
+        self.refusals = self.refusals.saturating_add(1);
+        Duration::from_secs(first_seconds.saturating_mul(factor)).min(longest)
+    }
+}
+
 const SHORTEST_THROTTLE: Duration = Duration::from_secs(1);
 /// Without a provider's wish, a throttled lane waits at most this long.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 /// Wrong credentials are tried again, as someone may mend them, but rarely: CRMs lock accounts.
 const FIRST_CREDENTIAL_PAUSE_SECONDS: u64 = 30;
 const LONGEST_CREDENTIAL_PAUSE: Duration = Duration::from_secs(600);
+/// A token endpoint that has refused them is asked even less often.
+const FIRST_REFUSAL_PAUSE_SECONDS: u64 = 60;
+const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(3600);
 
 impl Lane {
     /// `shared` where members share budgets.
@@ -108,6 +122,7 @@ impl Lane {
             pause: None,
             by_hand: false,
             wake: None,
+            beneath: None,
             held: Vec::new(),
             throttles: 0,
             credentials: Credentials::default(),
@@ -330,14 +345,49 @@ impl Lane {
             self.credentials.suspect = true;
             return None;
         }
-        let factor = 2_u64.saturating_pow(self.credentials.refusals);
-        self.credentials.refusals = self.credentials.refusals.saturating_add(1);
-        let wait = Duration::from_secs(FIRST_CREDENTIAL_PAUSE_SECONDS.saturating_mul(factor));
-        self.pause(now, wait.min(LONGEST_CREDENTIAL_PAUSE), PauseReason::Unauthenticated)
+        let wait = self.credentials.wait(FIRST_CREDENTIAL_PAUSE_SECONDS, LONGEST_CREDENTIAL_PAUSE);
+        self.pause(now, wait, PauseReason::Unauthenticated)
+    }
+
+    /// The token endpoint has refused our credentials: no second try, as that could lock the
+    /// account. Gives the pause's length.
+    pub(crate) fn credentials_refused(&mut self, now: Duration, generation: u64) -> Option<Duration> {
+        if generation != self.credentials.generation {
+            return None;
+        }
+        self.credentials.generation += 1;
+        self.credentials.suspect = true;
+        let wait = self.credentials.wait(FIRST_REFUSAL_PAUSE_SECONDS, LONGEST_REFUSAL_PAUSE);
+        self.pause(now, wait, PauseReason::Unauthenticated)
+    }
+
+    /// The token endpoint can't be asked, which is nobody's failure. Gives the pause's length if it is
+    /// new or longer than before.
+    pub(crate) fn without_token(&mut self, now: Duration) -> Option<Duration> {
+        if self.pause.is_some() {
+            return None;
+        }
+        let wait = doubling(self.throttles, LONGEST_THROTTLE);
+        self.throttles = self.throttles.saturating_add(1);
+        self.pause(now, wait, PauseReason::Outage)
+    }
+
+    /// The secrets are others than before: a pause for refused credentials ends, and the next request
+    /// shows the new ones. What another pause still lasts stays. Gives how long the pause lasts now.
+    pub(crate) fn credentials_changed(&mut self, now: Duration) -> Option<Duration> {
+        let pause = self.pause.filter(|pause| pause.why == PauseReason::Unauthenticated)?;
+        self.credentials = Credentials { generation: self.credentials.generation + 1, suspect: true, refusals: 0 };
+        let until = self.beneath.map_or(now, |beneath| beneath.until.max(now));
+        self.pause =
+            Some(Pause { until, why: self.beneath.filter(|_| until > now).map_or(pause.why, |other| other.why) });
+        Some(until.saturating_sub(now))
     }
 
     fn pause(&mut self, now: Duration, wait: Duration, why: PauseReason) -> Option<Duration> {
         let until = now.saturating_add(wait);
+        if why != PauseReason::Unauthenticated && self.beneath.is_none_or(|beneath| beneath.until < until) {
+            self.beneath = Some(Pause { until, why });
+        }
         if self.pause.is_some_and(|pause| pause.until >= until) {
             return None;
         }
@@ -444,5 +494,64 @@ mod tests {
         lane.resume(SECOND * 91);
         lane.healthy(SECOND * 91, 3);
         assert_eq!(lane.unauthenticated(SECOND * 91, 3), None, "after a success: refresh first");
+    }
+
+    #[test]
+    fn what_the_token_endpoint_refuses_pauses_at_once_and_ever_longer() {
+        let mut lane = lane();
+        let mut waits = Vec::new();
+        let mut now = SECOND;
+        for generation in 0..8 {
+            let wait = lane.credentials_refused(now, generation).unwrap();
+            assert_eq!(lane.credentials_refused(now, generation), None, "late answers say nothing new");
+            waits.push(wait.as_secs());
+            now += wait;
+            assert_eq!(lane.resume(now), Some(PauseReason::Unauthenticated));
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        lane.healthy(now, 8);
+        assert_eq!(lane.credentials_refused(now, 8), Some(SECOND * 60));
+    }
+
+    #[test]
+    fn changed_secrets_end_the_pause_for_refused_ones_at_once() {
+        let mut lane = lane();
+        assert_eq!(lane.credentials_changed(SECOND), None, "nothing is paused");
+        assert_eq!(lane.credential_generation(), 0);
+        assert_eq!(lane.credentials_refused(SECOND, 0), Some(SECOND * 60));
+        assert_eq!(lane.credentials_changed(SECOND * 2), Some(Duration::ZERO));
+        assert_eq!(lane.resume(SECOND * 2), Some(PauseReason::Unauthenticated));
+        assert_eq!(lane.credential_generation(), 2);
+        assert_eq!(lane.unauthenticated(SECOND * 3, 2), Some(SECOND * 30), "wrong again: the waits begin anew");
+    }
+
+    #[test]
+    fn changed_secrets_shorten_no_other_pause() {
+        for throttled_first in [true, false] {
+            let mut lane = lane();
+            if throttled_first {
+                lane.throttled(SECOND, Some(SECOND * 20));
+            }
+            lane.credentials_refused(SECOND, 0);
+            if !throttled_first {
+                lane.throttled(SECOND, Some(SECOND * 20));
+            }
+            assert_eq!(lane.credentials_changed(SECOND * 11), Some(SECOND * 10));
+            assert_eq!(lane.resume(SECOND * 20), None);
+            assert_eq!(lane.credentials_changed(SECOND * 20), None, "what is left is a throttle");
+            assert_eq!(lane.resume(SECOND * 21), Some(PauseReason::Throttled));
+        }
+    }
+
+    #[test]
+    fn without_a_token_endpoint_the_pauses_grow() {
+        let mut lane = lane();
+        let mut waits = Vec::new();
+        for round in 0_u32..8 {
+            waits.push(lane.without_token(SECOND * 1000 * round).unwrap().as_secs());
+            assert_eq!(lane.without_token(SECOND * 1000 * round), None);
+            lane.resume(SECOND * 1000 * (round + 1));
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 }

@@ -112,6 +112,14 @@ impl Core {
         }
     }
 
+    /// The secrets of a lane are others than those that were refused.
+    pub(super) fn credentials_changed(&mut self, lane: usize) {
+        let now = self.now.mono;
+        if let Some(left) = self.lanes.get_mut(lane).and_then(|lane| lane.credentials_changed(now)) {
+            self.set_timer(left, Timer::Lane(lane));
+        }
+    }
+
     pub(super) fn hold_lane(&mut self, lane: usize) {
         if self.lanes.get_mut(lane).is_some_and(|state| state.set_by_hand(true)) {
             self.fact(Fact::LaneHeld { lane });

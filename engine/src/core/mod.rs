@@ -187,6 +187,7 @@ impl Core {
             Input::Drawn(lane, budget, drawn) => self.drawn(lane, budget, drawn),
             Input::Hold(lane) => self.hold_lane(lane),
             Input::GoOn(lane) => self.let_lane_go_on(lane),
+            Input::CredentialsChanged(lane) => self.credentials_changed(lane),
             Input::Fence => self.fenced = !self.planted(bug::Bug::NoFence),
             Input::Unfence => self.unfence(),
             Input::Drain(within) => self.drain(within),

@@ -23,6 +23,10 @@ pub(crate) enum Decision {
     Throttle { reason: Reason, after: Option<Duration>, in_doubt: bool },
     /// The credential is refreshed, or the lane waits; no attempt is spent.
     Unauthenticated(Reason),
+    /// The lane waits at once, as asking again could lock the account; no attempt is spent.
+    CredentialsRefused(Reason),
+    /// The event had no part in it: the lane waits, and no attempt is spent.
+    NoToken(Reason),
 }
 
 /// What follows from a verdict. `sent` is the request that was replied to.
@@ -51,6 +55,8 @@ pub(crate) fn decide_fault(fault: &TransportFault, sent: &Outbound, can: Capabil
     match (fault.kind, fault.sent) {
         (FaultKind::Suspended, _) => Decision::Defer,
         (FaultKind::Credentials, _) => Decision::Unauthenticated(reason),
+        (FaultKind::CredentialsRefused, _) => Decision::CredentialsRefused(reason),
+        (FaultKind::TokenEndpoint, _) => Decision::NoToken(reason),
         (FaultKind::Request, _) => Decision::DeadLetter { kind: FailureKind::Unmappable, reason },
         (_, Sent::Unsent) => Decision::Retry { reason, after: None, in_doubt: false },
         (_, Sent::Maybe) => doubt(reason, None, sent, can),
@@ -63,9 +69,11 @@ pub(crate) fn after_a_write(decision: Decision, can: Capabilities) -> Decision {
     let reason = match decision {
         Decision::Complete { .. } | Decision::DeadLetter { .. } => return decision,
         _ if can.look_up => return decision,
-        Decision::Retry { reason, .. } | Decision::Throttle { reason, .. } | Decision::Unauthenticated(reason) => {
-            reason
-        }
+        Decision::Retry { reason, .. }
+        | Decision::Throttle { reason, .. }
+        | Decision::Unauthenticated(reason)
+        | Decision::CredentialsRefused(reason)
+        | Decision::NoToken(reason) => reason,
         Decision::Defer => Reason::new("conversation_broken", "the conversation broke off after a write"),
     };
     Decision::DeadLetter { kind: FailureKind::Ambiguous, reason }
@@ -120,6 +128,10 @@ mod tests {
     fn missing_credentials_are_no_data_failure() {
         let decision = decide_fault(&fault(FaultKind::Credentials, Sent::Unsent), &sent(Replay::Safe), BLIND);
         assert!(matches!(decision, Decision::Unauthenticated(_)));
+        let decision = decide_fault(&fault(FaultKind::CredentialsRefused, Sent::Unsent), &sent(Replay::Unsafe), BLIND);
+        assert!(matches!(decision, Decision::CredentialsRefused(_)));
+        let decision = decide_fault(&fault(FaultKind::TokenEndpoint, Sent::Unsent), &sent(Replay::Unsafe), BLIND);
+        assert!(matches!(decision, Decision::NoToken(_)));
     }
 
     #[test]

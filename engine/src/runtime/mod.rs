@@ -3,6 +3,7 @@
 //! One task owns the core. Everything that waits (requests, the store, the dead letter queue) runs
 //! beside it and answers through one channel.
 
+mod heal;
 mod observe;
 mod pulse;
 mod quiet;
@@ -33,7 +34,7 @@ use crate::dlq::DeadLetterSink;
 use crate::record::{Record, TopicPartition};
 use crate::source::{Closed, EventSource, SourceEvent};
 use crate::state::StateStore;
-use crate::transport::HttpTransport;
+use heal::Healer;
 use observe::Observer;
 
 /// Resolves when the engine is to stop.
@@ -90,7 +91,6 @@ impl Waiting {
 /// What carries out the core's effects.
 #[derive(Clone)]
 pub(crate) struct Drivers {
-    pub(crate) transport: Arc<dyn HttpTransport>,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) letters: Arc<dyn DeadLetterSink>,
     pub(crate) pulse: Arc<Pulse>,
@@ -109,6 +109,7 @@ impl Runtime {
     pub(crate) async fn run(mut self) -> Result<RunReport, EngineError> {
         let mut observer = Observer::new(&self.lanes, self.core.on_store_outage(), Arc::clone(&self.board));
         let (answers, mut answered) = mpsc::unbounded_channel();
+        let mut healer = Healer::new(&self.lanes, answers.clone());
         let start = Instant::now();
         let mut inputs = VecDeque::new();
         let mut received = Vec::with_capacity(EVENTS);
@@ -125,6 +126,7 @@ impl Runtime {
                     break None;
                 }
                 observer.observe(&effects.facts);
+                healer.observe(&effects.facts);
                 let drained = effects.drained;
                 self.carry_out(&mut effects, &answers, &mut inputs);
                 if drained.is_some() {

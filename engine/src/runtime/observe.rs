@@ -104,6 +104,7 @@ pub fn describe_metrics() {
     describe_counter!("syncline_kafka_poll_exceeded_total", "Times that polling took longer than the group allows");
     describe_counter!("syncline_kafka_offset_gaps_total", "Partitions halted because their next record is gone");
     describe_counter!("syncline_dlq_truncated_total", "Dead letters that the topic took only in part");
+    describe_counter!("syncline_token_refreshes_total", "Requests for an access token, by destination and outcome");
     describe_histogram!("syncline_http_request_duration_seconds", Unit::Seconds, "Requests by destination and status");
 }
 

@@ -19,14 +19,14 @@ use crate::core::{BudgetDraw, DeadLetter, Input, SendRequest};
 use crate::record::TopicPartition;
 use crate::state::{ClaimRequest, Completion, Release, StoreError, Token};
 use crate::transport::cookies::{self, CookieJars};
-use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
+use crate::transport::{FaultKind, HttpRequest, HttpTransport, Sent, TransportFault};
 
 /// What sending to a destination needs.
-#[derive(Debug)]
 pub(crate) struct LaneRuntime {
     pub(crate) destination: Arc<str>,
     pub(crate) base_url: String,
     pub(crate) credentials: Credentials,
+    pub(crate) transport: Arc<dyn HttpTransport>,
     pub(crate) timeout: Duration,
     pub(crate) entity_types: Vec<String>,
     /// Where the provider's cookies are kept, if they are.
@@ -35,7 +35,7 @@ pub(crate) struct LaneRuntime {
 
 type Answers = UnboundedSender<Input>;
 
-/// A secret that isn't read within this time counts as unreadable. A dead letter may take twice as
+/// Credentials that aren't there within this time count as unavailable. A dead letter may take twice as
 /// long, as a broker may be in the middle of an election.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A store that doesn't answer within this time is down.
@@ -82,8 +82,7 @@ async fn exchange(
     let unavailable = |message: String| TransportFault { sent: Sent::Unsent, kind: FaultKind::Credentials, message };
     let credential = tokio::time::timeout(PATIENCE, lane.credentials.credential(send.credential_generation))
         .await
-        .map_err(|_| unavailable("the secret was not read in time".to_owned()))?
-        .map_err(|error| unavailable(error.to_string()))?;
+        .map_err(|_| unavailable("the credentials were not there in time".to_owned()))??;
     let request = &send.request;
     let mut url = String::with_capacity(lane.base_url.len() + request.target.len());
     url.push_str(&lane.base_url);
@@ -104,7 +103,7 @@ async fn exchange(
         let message = "the process was suspended".to_owned();
         return Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Suspended, message });
     }
-    let mut reply = drivers.transport.send(request).await?;
+    let mut reply = lane.transport.send(request).await?;
     if let Some(jar) = jar {
         jar.replied(&reply);
     }

@@ -62,10 +62,22 @@ impl ReqwestTransport {
     /// # Errors
     /// [`TransportError`] when TLS can't be set up, or an option makes no sense.
     pub fn new(options: &TransportOptions) -> Result<Self, TransportError> {
+        Self::with_identity(options, None)
+    }
+
+    /// Builds a client that shows a certificate of ours, where there is one.
+    pub(super) fn with_identity(
+        options: &TransportOptions,
+        identity: Option<reqwest::Identity>,
+    ) -> Result<Self, TransportError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         // A process has one default; that of an embedding application is as good.
         let _ = rustls::crypto::CryptoProvider::install_default(Arc::unwrap_or_clone(provider));
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if let Some(identity) = identity {
+            client = client.identity(identity);
+        }
+        let client = client
             .use_rustls_tls()
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .redirect(reqwest::redirect::Policy::none())
@@ -107,7 +119,7 @@ impl ReqwestTransport {
                     message: "the credential has characters that can't be sent in a header".into(),
                 })?;
             value.set_sensitive(true);
-            builder = builder.header(reqwest::header::AUTHORIZATION, value);
+            builder = builder.header(credential.header(), value);
         }
         if let Some(body) = request.body {
             builder = builder.body(body);

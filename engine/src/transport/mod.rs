@@ -1,5 +1,6 @@
 //! Sending requests: the seam, and its reqwest driver.
 
+mod certificate;
 pub(crate) mod cookies;
 mod http;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use syncline_sdk::{Bytes, Method, Reply};
 
+pub use certificate::CertificateTransport;
 pub use http::{ProxyOption, ReqwestTransport, TransportError, TransportOptions, TrustRoots};
 
 use crate::auth::Credential;
@@ -31,7 +33,7 @@ pub struct HttpRequest {
 }
 
 impl fmt::Debug for HttpRequest {
-    /// Cookies are as good as passwords.
+    /// Cookies are as good as passwords, and the body of a request to a token endpoint holds secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |(name, value): &(&'static str, std::borrow::Cow<'static, str>)| {
             (*name, if *name == cookies::COOKIE { "hidden".to_owned() } else { value.to_string() })
@@ -41,7 +43,7 @@ impl fmt::Debug for HttpRequest {
             .field("url", &self.url)
             .field("headers", &self.headers.iter().map(hidden).collect::<Vec<_>>())
             .field("credential", &self.credential)
-            .field("body", &self.body)
+            .field("body_bytes", &self.body.as_ref().map(Bytes::len))
             .field("timeout", &self.timeout)
             .finish()
     }
@@ -104,6 +106,10 @@ pub enum FaultKind {
     ResponseTooLarge,
     /// A secret that the request needs can't be read.
     Credentials,
+    /// The token endpoint refuses our credentials.
+    CredentialsRefused,
+    /// The token endpoint can't be asked, or gives neither a token nor a refusal.
+    TokenEndpoint,
     /// The request itself can't be built.
     Request,
     /// The process was suspended, and may not send before it knows what is still its own.
@@ -121,6 +127,8 @@ impl FaultKind {
             Self::Protocol => "protocol_error",
             Self::ResponseTooLarge => "response_too_large",
             Self::Credentials => "credentials_unavailable",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::TokenEndpoint => "token_endpoint_unavailable",
             Self::Request => "invalid_request",
             Self::Suspended => "suspended",
         }
@@ -137,6 +145,8 @@ impl fmt::Display for FaultKind {
             Self::Protocol => "ProtocolError",
             Self::ResponseTooLarge => "ResponseTooLarge",
             Self::Credentials => "CredentialsUnavailable",
+            Self::CredentialsRefused => "CredentialsRefused",
+            Self::TokenEndpoint => "TokenEndpointUnavailable",
             Self::Request => "InvalidRequest",
             Self::Suspended => "Suspended",
         })

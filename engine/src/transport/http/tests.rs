@@ -1,24 +1,11 @@
 //! What happens to the credential. The wire is tested in `tests/transport`.
 
 use super::*;
-use crate::auth::{Credential, Credentials, SecretError, SecretSource};
+use crate::auth::Credential;
 use reqwest::header::AUTHORIZATION;
-use secrecy::SecretString;
-use syncline_sdk::{Auth, SecretRef};
 
-#[derive(Debug)]
-struct Secret(&'static str);
-
-#[async_trait]
-impl SecretSource for Secret {
-    async fn read(&self, _: &SecretRef) -> Result<SecretString, SecretError> {
-        Ok(SecretString::from(self.0))
-    }
-}
-
-async fn credential(secret: &'static str) -> Option<Credential> {
-    let auth = Auth::Bearer { token: SecretRef::Env("TOKEN".into()) };
-    Credentials::new(auth, Arc::new(Secret(secret))).credential(0).await.unwrap()
+fn credential(secret: &'static str) -> Option<Credential> {
+    Some(Credential::bearer(secret))
 }
 
 fn request(url: &str, credential: Option<Credential>) -> HttpRequest {
@@ -35,7 +22,7 @@ fn request(url: &str, credential: Option<Credential>) -> HttpRequest {
 #[tokio::test]
 async fn the_credential_is_sent_and_never_shown() {
     let transport = ReqwestTransport::new(&TransportOptions::default()).unwrap();
-    let request = request("https://127.0.0.1:1/x?q=canary-query", credential("canary-secret").await);
+    let request = request("https://127.0.0.1:1/x?q=canary-query", credential("canary-secret"));
     assert!(!format!("{request:?}").contains("canary-secret"));
     let built = transport.build(request.clone()).unwrap();
     let header = &built.headers()[AUTHORIZATION];
@@ -51,7 +38,7 @@ async fn the_credential_is_sent_and_never_shown() {
 async fn a_credential_that_cannot_be_a_header_is_not_repeated() {
     let transport = ReqwestTransport::new(&TransportOptions::default()).unwrap();
     for secret in ["canary\nx-injected: 1", "canary\0", "canary\u{7f}"] {
-        let fault = transport.send(request("https://127.0.0.1:1/", credential(secret).await)).await.unwrap_err();
+        let fault = transport.send(request("https://127.0.0.1:1/", credential(secret))).await.unwrap_err();
         assert_eq!((fault.kind, fault.sent), (FaultKind::Credentials, Sent::Unsent));
         assert!(!format!("{fault} {fault:?}").contains("canary"), "{fault:?}");
     }

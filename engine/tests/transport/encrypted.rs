@@ -10,7 +10,7 @@ use super::*;
 use crate::child::is_child;
 use crate::server::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use syncline_engine::transport::{FaultKind, Sent, TrustRoots};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -57,6 +57,18 @@ impl Authority {
         let file = folder.join("roots.pem");
         std::fs::write(&file, self.0.pem()).unwrap();
         TrustRoots::Files(vec![file])
+    }
+
+    /// Its own certificate.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.as_ref().der().clone()
+    }
+
+    /// A certificate for that name, with its key.
+    pub(crate) fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap(), key)
     }
 
     /// A server's side of TLS, for 127.0.0.1.

@@ -10,6 +10,7 @@
 )]
 
 mod broken;
+mod certificates;
 mod child;
 mod connecting;
 mod encrypted;

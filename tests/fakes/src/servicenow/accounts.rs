@@ -32,6 +32,10 @@ impl Accounts {
         self.tokens.remove(token);
     }
 
+    pub(super) fn is_password(&self, name: &str, password: &str) -> bool {
+        self.passwords.get(name).is_some_and(|known| known == password)
+    }
+
     /// The user whose credentials a request carries, if they are right.
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Option<String> {
         let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;

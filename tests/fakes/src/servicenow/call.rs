@@ -170,7 +170,8 @@ fn parse(bytes: &[u8]) -> Option<Value> {
     values.ok()?.into_iter().next()
 }
 
-fn decode_params(query: &str) -> Vec<(String, String)> {
+/// The pairs of a query or a form.
+pub(super) fn decode_params(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs

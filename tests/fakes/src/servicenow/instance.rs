@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::control;
 use super::fault::{Fault, Fired, Outcome, Rules, Seen};
 use super::ledger::{Answer, Effect, Entry, Ledger};
+use super::oauth::{self, OAuth};
 use super::options::{Options, UniqueViolation};
 use super::quota::Quota;
 use super::reply::{Reply, not_authenticated};
@@ -47,6 +48,7 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) rules: Rules,
     pub(super) accounts: Accounts,
+    pub(super) oauth: OAuth,
     pub(super) outage: bool,
     quota: Option<Quota>,
     turn: u64,
@@ -59,6 +61,7 @@ impl Instance {
             ledger: Ledger::new(options.keep),
             rules: Rules::default(),
             accounts: options.accounts,
+            oauth: OAuth::default(),
             outage: false,
             quota: options.rate_limit.map(Quota::new),
             turn: 0,
@@ -83,6 +86,9 @@ impl Instance {
         if self.control_pages && call.path == control::LEDGER {
             return Ending::Reply(control::ledger(&self.state.lock()).into_response());
         }
+        if call.path == oauth::TOKEN {
+            return Ending::Reply(self.token(&call).into_response());
+        }
         let (ticket, fired) = self.begin(&call);
         if !matches!(fired, Some(Fired { fault: Fault::Delay(_) | Fault::Held, .. })) {
             return ticket.run(call, fired).await;
@@ -93,6 +99,17 @@ impl Instance {
             let _ = sender.send(ticket.run(call, fired).await);
         });
         receiver.await.unwrap_or(Ending::Close)
+    }
+
+    /// Token requests have a ledger of their own, and no rule is asked about them.
+    fn token(&self, call: &Call) -> Reply {
+        let now = self.clock.since_epoch();
+        let mut state = self.state.lock();
+        let State { oauth, accounts, outage, .. } = &mut *state;
+        let reply = if *outage { Reply::empty(503) } else { oauth.answer(call, accounts, now) };
+        drop(state);
+        self.changes.send_replace(());
+        reply
     }
 
     fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -139,7 +156,9 @@ impl Instance {
         } else {
             state.rules.decide(&seen)
         };
-        let user = state.accounts.authenticate(&call.headers);
+        let State { oauth, accounts, .. } = &mut *state;
+        oauth.expire(accounts, self.clock.since_epoch());
+        let user = accounts.authenticate(&call.headers);
         let sequence = state.ledger.begin(Entry {
             sequence: 0,
             at: Default::default(),

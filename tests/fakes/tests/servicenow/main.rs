@@ -7,4 +7,5 @@ mod faults;
 mod ledger;
 mod life;
 mod limits;
+mod oauth;
 mod transport;

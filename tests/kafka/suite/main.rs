@@ -16,6 +16,7 @@ mod delivery;
 mod guest;
 mod headers;
 mod mock_faults;
+mod oauth;
 mod odd_json;
 mod process;
 #[cfg(feature = "real-kafka")]

@@ -193,10 +193,13 @@ impl Inner {
             let renewed = inner.renew(generation).await;
             let mut state = inner.state();
             state.renewals += 1;
-            state.failure = renewed.as_ref().err().cloned();
-            if renewed.is_err()
+            let before = std::mem::replace(&mut state.failure, renewed.as_ref().err().cloned());
+            if let Err(fault) = &renewed
                 && let Some(kept) = &mut state.kept
             {
+                if before.as_ref() != Some(fault) {
+                    warn!(destination = %inner.destination, %fault, "no new credentials; the ones from before go on while they can");
+                }
                 // What is kept serves on; the next try comes with the next check.
                 kept.due = Instant::now() + CHECK;
                 kept.refresh = kept.refresh.map(|refresh| refresh.max(kept.due));

@@ -1,7 +1,7 @@
 //! Fetching access tokens (RFC 6749, RFC 7523).
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use metrics::counter;
@@ -30,12 +30,19 @@ pub(super) struct OAuth {
 /// The refresh token that the endpoint has given in place of the configured one.
 #[derive(Default)]
 pub(super) struct Rotation {
-    /// With the secrets from which it descends.
-    token: Option<(Fingerprint, SecretString)>,
-    /// Whether the store lacks it.
-    unsaved: bool,
+    now: Option<Rotated>,
     /// Whether it was told that the store keeps no notes.
     warned: bool,
+}
+
+#[derive(Clone)]
+struct Rotated {
+    /// The configured one, from which it descends.
+    from: SecretString,
+    token: SecretString,
+    /// With which secrets the store has it. Under others it has to be kept anew, as after a change of
+    /// the client's secret.
+    kept: Option<Fingerprint>,
 }
 
 impl fmt::Debug for OAuth {
@@ -137,34 +144,40 @@ impl OAuth {
             break;
         }
         let token = verdict(answer)?;
-        {
-            let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = token.refresh.as_ref().filter(|next| next.expose_secret() != used.expose_secret());
-            // What another member has kept isn't written again: it may have gone on meanwhile.
-            rotation.unsaved |= next.is_some();
-            if next.is_some() || used.expose_secret() != configured {
-                rotation.token = Some((print, next.unwrap_or(&used).clone()));
-            }
+        let next = token.refresh.clone().filter(|next| next.expose_secret() != used.expose_secret());
+        // What another member has kept isn't written again: it may have gone on meanwhile.
+        let kept = self.rotated(configured).filter(|own| own.token.expose_secret() == used.expose_secret());
+        let kept = if next.is_some() { None } else { kept.map_or(Some(print), |own| own.kept) };
+        let now = next.unwrap_or(used);
+        if now.expose_secret() != configured {
+            let from = SecretString::from(configured.to_owned());
+            self.rotation().now = Some(Rotated { from, token: now, kept });
         }
-        self.save(print, seal).await;
+        self.save(print, seal, configured).await;
         Ok(token)
+    }
+
+    fn rotation(&self) -> MutexGuard<'_, Rotation> {
+        self.rotation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this process knows to have come after the configured one.
+    fn rotated(&self, configured: &str) -> Option<Rotated> {
+        self.rotation().now.clone().filter(|rotated| rotated.from.expose_secret() == configured)
     }
 
     /// The refresh token to use: the one that was kept last, by any member.
     async fn current(&self, print: Fingerprint, seal: &Seal, configured: &str) -> Result<SecretString, NoToken> {
-        let (own, unsaved) = {
-            let rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-            let own = rotation.token.as_ref().filter(|(from, _)| *from == print);
-            (own.map(|(_, token)| token.clone()), rotation.unsaved)
-        };
-        if let Some(own) = own.clone().filter(|_| unsaved) {
-            return Ok(own);
+        let own = self.rotated(configured);
+        if let Some(own) = own.as_ref().filter(|own| own.kept != Some(print)) {
+            return Ok(own.token.clone());
         }
-        let fallback = own.clone().unwrap_or_else(|| SecretString::from(configured.to_owned()));
+        let is_known = own.is_some();
+        let fallback = own.map_or_else(|| SecretString::from(configured.to_owned()), |own| own.token);
         match self.noted(seal).await {
             Ok(noted) => Ok(noted.unwrap_or(fallback)),
             Err(StoreError::Refused(_)) => Ok(fallback),
-            Err(_) if own.is_some() => Ok(fallback),
+            Err(_) if is_known => Ok(fallback),
             // The configured one may be used up, and some providers take its repetition for theft.
             Err(error) => {
                 let message = format!("the refresh token is kept in the state store: {error}");
@@ -184,22 +197,22 @@ impl OAuth {
         let Auth::Oauth2RefreshToken { client_secret, refresh_token, .. } = auth else { return };
         let secret = client_secret.as_ref().map_or("", |secret| reading.of(secret));
         if let Some(seal) = Seal::new(&self.destination, reading.of(refresh_token), secret) {
-            self.save(print, &seal).await;
+            self.save(print, &seal, reading.of(refresh_token)).await;
         }
     }
 
-    async fn save(&self, print: Fingerprint, seal: &Seal) {
-        let next = {
-            let rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = rotation.token.as_ref().filter(|(from, _)| *from == print && rotation.unsaved);
-            next.map(|(_, next)| next.clone())
-        };
-        let Some(note) = next.and_then(|next| seal.close(next.expose_secret())) else { return };
+    async fn save(&self, print: Fingerprint, seal: &Seal, configured: &str) {
+        let Some(own) = self.rotated(configured).filter(|own| own.kept != Some(print)) else { return };
+        let Some(note) = seal.close(own.token.expose_secret()) else { return };
         let kept = tokio::time::timeout(STORE_PATIENCE, self.store.set_note(seal.name(), &note)).await;
         let kept = kept.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".to_owned())));
-        let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rotation = self.rotation();
         match kept {
-            Ok(()) => rotation.unsaved = false,
+            Ok(()) => {
+                if let Some(now) = &mut rotation.now {
+                    now.kept = Some(print);
+                }
+            }
             Err(error) if !rotation.warned => {
                 rotation.warned = true;
                 warn!(

@@ -51,6 +51,18 @@ async fn a_newly_configured_one_makes_the_kept_one_void() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_changed_client_secret_does_not_lose_it() {
+    let stage = stage();
+    stage.endpoint.then(200, &given("second"));
+    let credentials = stage.credentials(&refreshing());
+    shown(&credentials, 0).await.unwrap();
+    stage.secrets.set("env:SECRET", "other");
+    shown(&credentials, 1).await.unwrap();
+    shown(&stage.credentials(&refreshing()), 0).await.unwrap();
+    assert_eq!([sent(&stage, 1), sent(&stage, 2)], ["second", "second"], "it is kept anew, under the new secret");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_another_member_has_used_up_is_followed_by_its_next() {
     let stage = stage();
     let (one, other) = (stage.credentials(&refreshing()), stage.credentials(&refreshing()));

@@ -1,5 +1,6 @@
 //! The core, driven by hand: no runtime, no clock, no network.
 
+mod credentials;
 mod delivery;
 mod failures;
 mod pace;

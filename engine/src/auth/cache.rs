@@ -88,6 +88,8 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 /// lock accounts.
 const FIRST_REFUSAL: Duration = Duration::from_secs(60);
 const LONGEST_REFUSAL: Duration = Duration::from_secs(3600);
+/// A token request may take no longer than this, so that whoever waits for it hears how it ended.
+const LONGEST_REQUEST: Duration = Duration::from_secs(20);
 /// A longer wish of the endpoint's counts as this long.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -101,7 +103,7 @@ impl Credentials {
             url: url.as_str().to_owned(),
             transport: seams.transport,
             store: seams.store,
-            timeout: seams.timeout,
+            timeout: seams.timeout.min(LONGEST_REQUEST),
             rotation: Mutex::new(Rotation::default()),
         });
         let reader = Reader::new(auth, seams.secrets).ok_or("the system gives no random numbers")?;

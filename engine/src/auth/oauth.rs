@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use metrics::counter;
 use secrecy::{ExposeSecret, SecretString};
 use syncline_sdk::{Auth, ClientAuth, Method, SecretRef};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::credential::Credential;
 use super::form::{Answer, Form, Token, escape, interpret};
@@ -211,6 +211,9 @@ impl OAuth {
             Ok(()) => {
                 if let Some(now) = &mut rotation.now {
                     now.kept = Some(print);
+                }
+                if std::mem::take(&mut rotation.warned) {
+                    info!(destination = %self.destination, "the refresh token that was replaced is kept now");
                 }
             }
             Err(error) if !rotation.warned => {

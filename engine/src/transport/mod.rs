@@ -24,7 +24,7 @@ pub struct HttpRequest {
     pub url: String,
     /// Headers without those of authentication. Names are lower-case.
     pub headers: Vec<(&'static str, std::borrow::Cow<'static, str>)>,
-    /// The credential, if the endpoint needs one.
+    /// The credential, if the endpoint needs one: its value goes into the header that it names.
     pub credential: Option<Credential>,
     /// The body.
     pub body: Option<Bytes>,

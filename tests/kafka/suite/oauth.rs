@@ -90,7 +90,8 @@ async fn every_grant_delivers_everything_with_one_token_request() {
          private_key = \"file:{folder}/key.pem\""
             .to_owned(),
     ] {
-        let stage = OAuthScene::new(&auth).await;
+        let mut stage = OAuthScene::new(&auth).await;
+        stage.scene.set("SYNCLINE_LOG", "trace");
         stage.produce(120).await;
         let service = stage.scene.run();
         stage.all_is_delivered_once(120).await;

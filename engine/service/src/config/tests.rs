@@ -226,6 +226,30 @@ fn a_plaintext_secret_is_refused_and_never_repeated() {
 }
 
 #[test]
+fn every_kind_of_authentication_has_its_own_keys() {
+    let with = |auth: &str| {
+        let basic = r#"{ type = "basic", username = "env:CRM_USER", password = "env:CRM_PASSWORD" }"#;
+        assert!(FILE.contains(basic));
+        with_file(&FILE.replace(basic, auth), [])
+    };
+    let client = r#"type = "oauth2_client_credentials", client_id = "env:CRM_ID", client_secret = "file:/secret""#;
+    let config = with(&format!("{{ {client} }}")).unwrap();
+    let missing: Vec<_> = config.missing_secrets.iter().map(|problem| problem.what.as_str()).collect();
+    assert_eq!(missing, ["refers to the environment variable CRM_ID, which is not set"]);
+    refused(
+        with(&format!(r#"{{ {client}, token_url = "http://id.example/token" }}"#)),
+        &["auth.token_url: http would send credentials in the clear"],
+    );
+    refused(with(&format!("{{ {client}, password = \"env:P\" }}")), &["destinations[0].auth.password: unknown key"]);
+    refused(
+        with(r#"{ type = "oauth2_password", client_id = "env:I", client_secret = "env:S", username = "env:U" }"#),
+        &["destinations[0].auth", "the key `password` is missing"],
+    );
+    refused(with(r#"{ type = "api_key", header = "host", key = "env:K" }"#), &["auth.header: "]);
+    refused(with(r#"{ type = "none" }"#), &["destinations[0].auth: ", "credentials"]);
+}
+
+#[test]
 fn an_unknown_tag_or_kind_lists_what_there_is() {
     refused(
         with_file(&FILE.replace("\"basic\"", "\"bsic\""), []),

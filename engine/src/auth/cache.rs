@@ -199,7 +199,7 @@ impl Inner {
             if let Err(fault) = &renewed
                 && let Some(kept) = &mut state.kept
             {
-                if before.as_ref() != Some(fault) {
+                if kept.generation >= generation && before.as_ref() != Some(fault) {
                     warn!(destination = %inner.destination, %fault, "no new credentials; the ones from before go on while they can");
                 }
                 // What is kept serves on; the next try comes with the next check.
@@ -224,7 +224,11 @@ impl Inner {
             let credential = fixed(self.reader.auth(), &reading).map_err(|error| unreadable(&error))?;
             return Ok(self.keep(generation, credential, print, None));
         };
-        if let Some(credential) = self.unchanged(generation, print) {
+        // A file may be half written: what a token endpoint sees must have been there twice.
+        if changed && let Some(credential) = self.serves_on(generation, None, WATCH) {
+            return Ok(credential);
+        }
+        if let Some(credential) = self.serves_on(generation, Some(print), CHECK) {
             oauth.save_again(self.reader.auth(), &reading, print).await;
             return Ok(credential);
         }
@@ -241,16 +245,17 @@ impl Inner {
         }
     }
 
-    /// What is kept, where only its check was due and the secrets are the same.
-    fn unchanged(&self, generation: u64, print: Fingerprint) -> Option<Credential> {
+    /// What is kept, where it won't end soon and, if that is asked for, comes from these secrets. The
+    /// next check is after that long.
+    fn serves_on(&self, generation: u64, print: Option<Fingerprint>, check: Duration) -> Option<Credential> {
         let now = Instant::now();
         let mut state = self.state();
         let serves = |kept: &&mut Kept| {
             let ends_soon = [kept.refresh, kept.end].into_iter().flatten().any(|moment| now >= moment);
-            kept.generation >= generation && kept.print == print && !ends_soon
+            kept.generation >= generation && print.is_none_or(|print| kept.print == print) && !ends_soon
         };
         let kept = state.kept.as_mut().filter(serves)?;
-        kept.due = now + CHECK;
+        kept.due = now + check;
         Some(kept.credential.clone())
     }
 

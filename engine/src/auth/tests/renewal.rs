@@ -81,6 +81,8 @@ async fn changed_secrets_are_noticed_within_seconds_and_exchanged_once() {
     stage.secrets.set("env:SECRET", "rotated");
     assert_eq!(shown(&credentials, 0).await.unwrap(), "Bearer token-1");
     tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(shown(&credentials, 0).await.unwrap(), "Bearer token-1", "a file may be half written");
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(shown(&credentials, 0).await.unwrap(), "Bearer token-2");
     assert!(stage.endpoint.form(1).contains("client_secret=rotated"));
     tokio::time::sleep(SECOND * 3600).await;

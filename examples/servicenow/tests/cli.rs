@@ -145,6 +145,8 @@ fn an_unreachable_broker_is_waited_for_and_a_signal_stops_it_gracefully() {
         ("SERVICENOW_USERNAME", "u"),
         ("SERVICENOW_PASSWORD", "hunter2"),
         ("SYNCLINE__ADMIN__LISTEN", "127.0.0.1:0"),
+        // Nothing is left behind in this folder.
+        ("SYNCLINE__STATE__TYPE", "memory"),
     ];
     let mut running = Running(service(&variables, &["run"]).stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map(Result::unwrap);

@@ -108,7 +108,7 @@ fn without_a_token_endpoint_a_single_event_waits_too() {
 
 #[test]
 fn without_a_token_endpoint_attempts_are_used_up_where_that_is_wanted() {
-    let mut bench = Bench::configured_with(|config| config.on_outage = OnOutage::DeadLetter);
+    let mut bench = Bench::configured_with(|config| config.lanes[0].on_outage = OnOutage::DeadLetter);
     bench.records([event(0, "a")]);
     for _ in 0..4 {
         bench.fault("/e0", FaultKind::TokenEndpoint);

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use syncline_sdk::Reply;
 
-use super::{BudgetDraw, Concurrency, DeliveryId, Jitter, OnStoreOutage, RetrySchedule, SendRequest};
+use super::{BudgetDraw, Concurrency, DeliveryId, Jitter, OnOutage, OnStoreOutage, RetrySchedule, SendRequest};
 use super::{
     CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, LaterEvents, Now, Outcome,
 };

@@ -25,7 +25,7 @@ use crate::transport::{FaultKind, Sent, TransportFault};
 pub(super) struct Call {
     pub(super) lane: usize,
     deliveries: Vec<DeliveryId>,
-    request: Arc<Outbound>,
+    pub(super) request: Arc<Outbound>,
     /// Requests sent so far.
     requests: u32,
     /// Whether an earlier one of them may have created something: then nothing of it may be sent

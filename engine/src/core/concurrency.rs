@@ -33,13 +33,10 @@ impl Concurrency {
 pub(super) struct ConcurrencyLimit {
     bounds: Concurrency,
     limit: f64,
-    /// Latencies of the round that is under way: as many answers as conversations may be under way.
-    sum: Duration,
-    answers: u32,
+    /// Latencies by the step of a conversation: a write takes longer than a look-up.
+    steps: Vec<Step>,
     /// Whether the limit was reached in this round: otherwise it has proven nothing.
     reached: bool,
-    /// The mean latency, in seconds, of the fastest round in this period and in the one before.
-    usual: [Option<f64>; 2],
     /// Rounds of this period.
     rounds: u32,
     /// The limit to go back to, while half of it is tried to see what is usual.
@@ -47,11 +44,20 @@ pub(super) struct ConcurrencyLimit {
     refused: Option<Duration>,
 }
 
+/// A round of one kind of request: as many answers as conversations may be under way.
+#[derive(Debug)]
+struct Step {
+    name: &'static str,
+    latencies: Vec<Duration>,
+    /// The median of the fastest round in the period before, and in this one.
+    usual: [Option<Duration>; 2],
+}
+
 /// A round has this many answers at least: fewer prove little.
-const LEAST_ANSWERS: u32 = 8;
+const LEAST_ANSWERS: usize = 8;
 /// A round that takes this many times as long as usual, and this much longer, is a sign of overload.
-const SLOW: f64 = 2.0;
-const SLOW_BY: f64 = 0.05;
+const SLOW: u32 = 2;
+const SLOW_BY: Duration = Duration::from_millis(50);
 /// Rounds of a period. What is usual may change with time, and is seen only with less load: each
 /// period begins with two rounds at half the limit.
 const PERIOD: u32 = 50;
@@ -60,6 +66,8 @@ const TRIED: u32 = 2;
 const TOGETHER: Duration = Duration::from_secs(1);
 const DECREASE_FOR_LATENCY: f64 = 0.8;
 const DECREASE_FOR_REFUSAL: f64 = 0.5;
+/// Conversations have fewer kinds of requests than this.
+const MOST_STEPS: usize = 16;
 
 impl ConcurrencyLimit {
     /// Starts low, so that it is seen what is usual.
@@ -68,17 +76,8 @@ impl ConcurrencyLimit {
             Concurrency::Fixed(number) => number,
             Concurrency::Adaptive { min, max } => min.max(max / 4).max(1),
         };
-        Self {
-            bounds,
-            limit: float(limit),
-            sum: Duration::ZERO,
-            answers: 0,
-            reached: false,
-            usual: [None, None],
-            rounds: 0,
-            tried: None,
-            refused: None,
-        }
+        let limit = float(limit);
+        Self { bounds, limit, steps: Vec::new(), reached: false, rounds: 0, tried: None, refused: None }
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between two bounds")]
@@ -86,34 +85,32 @@ impl ConcurrencyLimit {
         self.limit as usize
     }
 
-    /// A request was answered sensibly after that time, while `under_way` conversations were.
-    pub(super) fn answered(&mut self, latency: Duration, under_way: usize) {
+    /// A request of that step has succeeded after that time, while `under_way` conversations were.
+    pub(super) fn answered(&mut self, step: &'static str, latency: Duration, under_way: usize) {
         let Concurrency::Adaptive { min, max } = self.bounds else { return };
-        self.sum += latency;
-        self.answers += 1;
         self.reached |= under_way >= self.now();
-        if self.answers < LEAST_ANSWERS || (self.answers as usize) < self.now() {
-            return;
+        let least = LEAST_ANSWERS.max(self.now());
+        if self.steps.iter().all(|known| known.name != step) && self.steps.len() < MOST_STEPS {
+            self.steps.push(Step { name: step, latencies: Vec::new(), usual: [None, None] });
         }
-        let mean = self.sum.as_secs_f64() / f64::from(self.answers);
-        self.usual[1] = Some(self.usual[1].map_or(mean, |fastest| fastest.min(mean)));
-        let usual = self.usual.iter().flatten().copied().fold(mean, f64::min);
+        let Some(step) = self.steps.iter_mut().find(|known| known.name == step) else { return };
+        let Some(is_slow) = step.answered(latency, least) else { return };
         self.rounds += 1;
         if self.rounds == PERIOD {
             self.rounds = 0;
-            self.usual = [self.usual[1], None];
+            self.steps.iter_mut().for_each(|step| step.usual = [step.usual[1], None]);
             self.tried = Some(self.limit);
             self.limit = (self.limit / 2.0).max(float(min));
         } else if self.rounds == TRIED
             && let Some(limit) = self.tried.take()
         {
             self.limit = limit;
-        } else if self.tried.is_none() && mean > usual * SLOW && mean > usual + SLOW_BY {
+        } else if self.tried.is_none() && is_slow {
             self.limit = (self.limit * DECREASE_FOR_LATENCY).max(float(min));
         } else if self.tried.is_none() && self.reached {
             self.limit = (self.limit + 1.0).min(float(max));
         }
-        (self.sum, self.answers, self.reached) = (Duration::ZERO, 0, false);
+        self.reached = false;
     }
 
     /// The destination has refused, or not answered in time. Requests that were under way together
@@ -124,8 +121,27 @@ impl ConcurrencyLimit {
             self.refused = Some(now);
             let limit = self.tried.take().unwrap_or(self.limit);
             self.limit = (limit * DECREASE_FOR_REFUSAL).max(float(min));
-            (self.sum, self.answers, self.reached) = (Duration::ZERO, 0, false);
+            self.steps.iter_mut().for_each(|step| step.latencies.clear());
+            self.reached = false;
         }
+    }
+}
+
+impl Step {
+    /// Whether a round that ends with this answer was slow.
+    fn answered(&mut self, latency: Duration, least: usize) -> Option<bool> {
+        self.latencies.push(latency);
+        if self.latencies.len() < least {
+            return None;
+        }
+        // A single answer may take long for reasons of its own.
+        let middle = self.latencies.len() / 2;
+        let (_, median, _) = self.latencies.select_nth_unstable(middle);
+        let median = *median;
+        self.latencies.clear();
+        self.usual[1] = Some(self.usual[1].map_or(median, |fastest| fastest.min(median)));
+        let usual = self.usual.iter().flatten().min().copied().unwrap_or(median);
+        Some(median > usual * SLOW && median > usual + SLOW_BY)
     }
 }
 
@@ -147,7 +163,7 @@ mod tests {
         let (mut least, mut most) = (usize::MAX, 0);
         for _ in 0..answers {
             let under_way = limit.now();
-            limit.answered(latency(under_way, workers), under_way);
+            limit.answered("put", latency(under_way, workers), under_way);
             (least, most) = (least.min(limit.now()), most.max(limit.now()));
         }
         (least, most)
@@ -182,9 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn writes_may_take_longer_than_look_ups_and_one_answer_much_longer() {
+        let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 1, max: 8 });
+        for number in 0..2000_u64 {
+            // All look-ups of a round come before its writes.
+            let (step, millis) = if number % 16 < 8 { ("look_up", 10) } else { ("create", 400) };
+            let millis = if number % 40 == 0 { 20_000 } else { millis };
+            let under_way = limit.now();
+            limit.answered(step, Duration::from_millis(millis), under_way);
+            assert!(number < 300 || limit.now() >= 4, "{number}: {}", limit.now());
+        }
+    }
+
+    #[test]
     fn what_is_hardly_used_does_not_grow() {
         let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 2, max: 8 });
-        (0..1000).for_each(|_| limit.answered(Duration::from_millis(5), 1));
+        (0..1000).for_each(|_| limit.answered("put", Duration::from_millis(5), 1));
         assert_eq!(limit.now(), 2);
     }
 
@@ -194,7 +223,7 @@ mod tests {
         run(&mut limit, 200, 1000);
         for _ in 0..2000 {
             let under_way = limit.now();
-            limit.answered(Duration::from_secs(1), under_way);
+            limit.answered("put", Duration::from_secs(1), under_way);
         }
         assert!(limit.now() >= 4, "another network, another latency");
     }

@@ -259,9 +259,9 @@ impl Lane {
         std::mem::take(&mut self.held)
     }
 
-    /// A request was answered sensibly after that time.
-    pub(crate) fn answered_in(&mut self, latency: Duration) {
-        self.concurrency.answered(latency, self.in_flight);
+    /// A request of that step has succeeded after that time.
+    pub(crate) fn succeeded_in(&mut self, step: &'static str, latency: Duration) {
+        self.concurrency.answered(step, latency, self.in_flight);
     }
 
     /// A conversation was started.

@@ -59,7 +59,8 @@ impl Core {
             return self.wake_lane(lane, until);
         }
         let Some(state) = self.lanes.get_mut(lane) else { return };
-        let message = state.pacer.tightest(now).map_or_else(String::new, |budget| {
+        let slow = || "its rate allows none before that".to_owned();
+        let message = state.pacer.tightest(now).map_or_else(slow, |budget| {
             let BudgetStatus { name, limit, used, ours } = budget;
             format!("the budget `{name}` is used up: {used} of {limit} requests; {} are left to others", limit - ours)
         });
@@ -152,12 +153,13 @@ impl Core {
     /// What a reply tells about its destination, whatever it says about events.
     pub(super) fn answered(&mut self, id: CallId, reply: &Reply) {
         let Some(call) = self.calls.get(&id) else { return };
-        let (lane, sequence) = (call.lane, call.sequence);
+        let (lane, sequence, step) = (call.lane, call.sequence, call.request.step);
         let latency = self.now.mono.saturating_sub(call.sent_at);
         let (Some(state), Some(config)) = (self.lanes.get_mut(lane), self.config.lanes.get(lane)) else { return };
         state.pacer.ended(self.now.mono, true);
-        if reply.status < 500 && reply.status != 429 {
-            state.answered_in(latency);
+        // A refusal takes no time that tells anything.
+        if reply.status < 400 {
+            state.succeeded_in(step, latency);
         }
         match calls::guarded(|| config.connector.readings(reply)) {
             Ok(readings) => state.pacer.learn(&readings, reply, sequence, self.now),

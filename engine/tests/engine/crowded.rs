@@ -36,9 +36,10 @@ pub struct Weather {
     pub outage: Option<(Duration, Duration)>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Crm(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     start: Instant,
     limits: Option<Limits>,
@@ -46,7 +47,7 @@ struct Inner {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     random: fastrand::Rng,
     /// Requests of the last day, by all.

@@ -1,15 +1,20 @@
 //! The engine as a guest of a CRM that has limits, others to serve, and bad hours. All in virtual time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use secrecy::SecretString;
+use syncline_engine::auth::{SecretError, SecretSource};
 use syncline_engine::record::Record;
+use syncline_engine::transport::{HttpRequest, HttpTransport, TransportFault};
 use syncline_engine::{Destination, Engine};
-use syncline_sdk::Bytes;
+use syncline_sdk::{Auth, Bytes, Reply, SecretRef};
 use tokio::time::Instant;
 
 use super::crowded::{Crm, HOUR, Limits, Reader, Weather};
-use super::parts::{Letters, Source, event};
+use super::parts::{Letters, Source, event, toy_with};
 
 /// An event of an entity, whose id says both.
 fn of_entity(offset: i64, entity: i64) -> Record {
@@ -71,4 +76,74 @@ async fn an_outage_of_an_hour_dead_letters_nothing_and_keeps_the_order() {
     assert!(took > HOUR && took < HOUR + Duration::from_secs(600), "{took:?}");
     let asked = crm.count(503);
     assert!(asked < 200, "{asked} requests were sent into the outage");
+}
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// A password that someone changes after ten minutes, in the file or in the CRM.
+#[derive(Debug, Clone)]
+struct Mended {
+    crm: Crm,
+    start: Instant,
+    in_the_file: bool,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Mended {
+    fn new(in_the_file: bool) -> Self {
+        let crm = Crm::new(None, Weather::default());
+        Self { crm, start: Instant::now(), in_the_file, refused: Arc::default() }
+    }
+
+    fn is_mended(&self) -> bool {
+        self.start.elapsed() >= TEN_MINUTES
+    }
+}
+
+#[async_trait]
+impl SecretSource for Mended {
+    async fn read(&self, _: &SecretRef) -> Result<SecretString, SecretError> {
+        let is_right = !self.in_the_file || self.is_mended();
+        Ok(SecretString::from(if is_right { "right" } else { "wrong" }.to_owned()))
+    }
+}
+
+#[async_trait]
+impl HttpTransport for Mended {
+    async fn send(&self, request: HttpRequest) -> Result<Reply, TransportFault> {
+        let is_right = request.credential.as_ref().is_some_and(|credential| credential.expose() == "Bearer right");
+        if !is_right || !(self.in_the_file || self.is_mended()) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Ok(Reply { status: 401, headers: Vec::new(), body: Bytes::new() });
+        }
+        self.crm.send(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_wrong_for_ten_minutes_needs_no_restart() {
+    // A changed file is noticed at once; that the CRM accepts what it refused, at the next try.
+    for (in_the_file, soon) in [(true, 30), (false, 600)] {
+        let mended = Mended::new(in_the_file);
+        let (source, letters) = (Source::default(), Letters::default());
+        source.give((0..1000).map(|offset| of_entity(offset, offset % 97)));
+        let connector = toy_with(Auth::Bearer { token: SecretRef::Env("TOKEN".into()) });
+        let engine = Engine::builder()
+            .destination(Destination::new("crm", Arc::new(connector)))
+            .source(source.clone())
+            .transport(mended.clone())
+            .secrets(mended.clone())
+            .dead_letters(letters.clone())
+            .seed(1)
+            .build()
+            .unwrap();
+        let run = tokio::spawn(engine.run());
+        source.committed(1000).await;
+        run.abort();
+        let took = mended.start.elapsed();
+        assert!((TEN_MINUTES..TEN_MINUTES + Duration::from_secs(soon)).contains(&took), "{took:?}");
+        assert_eq!((mended.crm.effects(), letters.stored().len()), ((1000, 0), 0));
+        let refused = mended.refused.load(Ordering::SeqCst);
+        assert!(refused <= 16, "{refused} requests with a wrong credential in ten minutes");
+    }
 }

@@ -220,9 +220,13 @@ impl DeadLetterSink for Letters {
 pub struct Toy(Endpoint);
 
 pub fn toy() -> Toy {
+    toy_with(Auth::None {})
+}
+
+pub fn toy_with(auth: Auth) -> Toy {
     Toy(Endpoint {
         base_url: BaseUrl::parse("https://toy.example").unwrap(),
-        auth: Auth::None {},
+        auth,
         limits: Limits { batch_events: 1, body_bytes: 1000, concurrency: 8 },
         capabilities: Capabilities { look_up: false },
         cookies: Cookies::Discard,

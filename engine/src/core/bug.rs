@@ -31,6 +31,8 @@ pub(crate) enum Bug {
     ThrottleUsesAttempts,
     /// A throttled lane doesn't wait.
     ImpatientLane,
+    /// Budgets hold nothing back.
+    IgnoreBudgets,
     /// Limits pause nothing.
     NeverPause,
     /// A conversation goes on after its partition was lost.

@@ -25,6 +25,7 @@ impl World {
         if self.chance(faults.unsent) {
             return self.fail(id, call, lane, &request, Sent::Unsent);
         }
+        self.oracle.arrived(id, lane, self.now)?;
         if self.chance(faults.throttle) {
             return self.throttle(id, call, lane);
         }

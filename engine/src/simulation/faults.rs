@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::log::Mix;
-use super::world::{Happening, World};
+use super::world::{Happening, MILLI, World};
+use crate::core::Input;
 
 /// Chances in a hundred, except where it says otherwise.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +26,7 @@ pub(super) struct Faults {
     pub(super) rebalances: u8,
     pub(super) losses: u8,
     pub(super) outages: u8,
+    pub(super) people: u8,
 }
 
 impl Faults {
@@ -45,6 +47,7 @@ impl Faults {
             rebalances: sometimes(12),
             losses: sometimes(3),
             outages: sometimes(3),
+            people: sometimes(12),
             mix: Mix::default(),
         };
         faults.mix = Mix {
@@ -61,19 +64,33 @@ impl Faults {
 impl World {
     /// The faults that happen by themselves, at random times before the calm.
     pub(super) fn schedule_faults(&mut self) {
-        let Faults { crashes, suspensions, rebalances, losses, outages, .. } = self.faults;
+        let Faults { crashes, suspensions, rebalances, losses, outages, people, .. } = self.faults;
         for (count, make) in [
             (crashes, (|| Happening::Crash) as fn() -> Happening),
             (suspensions, || Happening::Suspend),
             (rebalances, || Happening::Rebalance),
             (losses, || Happening::Lose),
             (outages, || Happening::Outage),
+            (people, || Happening::Person),
         ] {
             for _ in 0..count {
                 let at = Duration::from_millis(self.random.u64(100..150_000));
                 self.schedule(at, make());
             }
         }
+    }
+
+    /// Whatever a person does, it ends with a destination that goes on.
+    pub(super) fn meddle(&mut self) {
+        let Some(id) = self.any_member() else { return };
+        let lane = self.random.usize(..self.lanes.len());
+        let first = match self.random.u8(..3) {
+            0 => Input::Hold(lane),
+            1 => Input::GoOn(lane),
+            _ => Input::CredentialsChanged(lane),
+        };
+        self.schedule(MILLI, Happening::Tell(id, first));
+        self.soon(60_000, Happening::Tell(id, Input::GoOn(lane)));
     }
 
     pub(super) fn chance(&mut self, percent: u8) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::crm::Connector;
 use super::log::Incarnation;
 use crate::core::{
-    CallId, Concurrency, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnStoreOutage,
+    CallId, Concurrency, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnStoreOutage, Quota,
     RetrySchedule,
 };
 use crate::state::{DEFAULT_LEASE, MemoryStore};
@@ -40,17 +40,47 @@ pub(super) struct Held {
     pub(super) revoking: bool,
 }
 
+/// What a destination is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneKind {
+    pub(super) look_up: bool,
+    pub(super) batch: usize,
+    /// Requests in any stretch of that length.
+    pub(super) quota: Option<(u64, Duration)>,
+    pub(super) adaptive: bool,
+}
+
+impl LaneKind {
+    pub(super) fn draw(random: &mut fastrand::Rng) -> Self {
+        let (look_up, batch) = (random.u8(..3) > 0, if random.bool() { 1 } else { 3 });
+        let length = if random.bool() { 10 } else { 60 };
+        let quota = (random.u64(5..40), Duration::from_secs(length));
+        Self { look_up, batch, quota: (random.u8(..3) == 0).then_some(quota), adaptive: random.bool() }
+    }
+}
+
 impl Member {
     pub(super) fn new(
         id: Incarnation,
-        lanes: &[(bool, usize)],
+        lanes: &[LaneKind],
         later_events: LaterEvents,
         store: Arc<MemoryStore>,
         now: Duration,
     ) -> Self {
-        let configs = lanes.iter().enumerate().map(|(index, (look_up, batch))| LaneConfig {
-            concurrency: Concurrency::Fixed(4),
-            ..LaneConfig::new(format!("lane-{index}"), Arc::new(Connector::new(*look_up, *batch)))
+        let configs = lanes.iter().enumerate().map(|(index, kind)| {
+            let connector = Arc::new(Connector::new(kind.look_up, kind.batch));
+            let mut lane = LaneConfig::new(format!("lane-{index}"), connector);
+            lane.pace.quotas.extend(kind.quota.map(|(requests, window)| Quota {
+                name: "some".into(),
+                requests,
+                window,
+                aligned: false,
+                reserve: 0.0,
+            }));
+            if !kind.adaptive {
+                lane.concurrency = Concurrency::Fixed(4);
+            }
+            lane
         });
         let limits = CoreLimits { in_flight_records: LIMIT, partition_span: 24, ..CoreLimits::default() };
         let config = CoreConfig {

@@ -2,7 +2,7 @@
 //! topic, the broker's committed offsets. The engine's own word counts for nothing here but where it
 //! says that something has ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use syncline_sdk::Event;
@@ -31,6 +31,10 @@ pub(super) struct Oracle {
     pub(super) shared: bool,
     /// Which lanes look up before they create.
     pub(super) looks_up: Vec<bool>,
+    /// How many requests lanes take in which time.
+    pub(super) quotas: Vec<Option<(u64, Duration)>>,
+    /// When requests of a member have arrived, in lanes that have one.
+    pub(super) arrived: BTreeMap<(Incarnation, usize), VecDeque<Duration>>,
     /// Creates of lanes that don't look up.
     pub(super) created: BTreeSet<(usize, At, Incarnation, u64)>,
     /// Letters that the broker holds; `None` as a lane stands for a record without destination.
@@ -228,6 +232,21 @@ impl Oracle {
     pub(super) fn throttled(&mut self, by: Incarnation, lane: usize, until: Duration) {
         let blocked = self.blocked.entry((by, lane)).or_default();
         *blocked = until.max(*blocked);
+    }
+
+    /// No budget is exceeded by what arrives.
+    pub(super) fn arrived(&mut self, by: Incarnation, lane: usize, now: Duration) -> Checked {
+        let Some(Some((requests, length))) = self.quotas.get(lane) else { return Ok(()) };
+        let arrived = self.arrived.entry((by, lane)).or_default();
+        arrived.push_back(now);
+        while arrived.front().is_some_and(|at| *at + *length <= now) {
+            arrived.pop_front();
+        }
+        let count = arrived.len() as u64;
+        if count > *requests {
+            return broken("quota", format!("{count} requests in {length:?} in lane {lane}, not {requests}"));
+        }
+        Ok(())
     }
 
     /// D9: a provider's wish is never shortened.

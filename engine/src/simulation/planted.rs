@@ -20,6 +20,7 @@ fn every_planted_bug_is_caught_by_its_predicate() {
         (Bug::BlindResend, 300, "D7"),
         (Bug::ThrottleUsesAttempts, 300, "D8"),
         (Bug::ImpatientLane, 200, "D9"),
+        (Bug::IgnoreBudgets, 100, "quota"),
         (Bug::NeverPause, 500, "D10"),
         (Bug::WriteAfterLoss, 500, "D11"),
         (Bug::NoFence, 500, "D11"),

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use super::crm::{Crm, Effect, Request};
 use super::faults::Faults;
 use super::log::{Group, Incarnation, Log};
-use super::member::{FETCH, LIMIT, Member, moment};
+use super::member::{FETCH, LIMIT, LaneKind, Member, moment};
 use super::oracle::{Checked, Oracle, Violation, broken};
 use crate::core::{Bug, CallId, DeadLetter, Effects, Fact, Input, LaterEvents, Outcome, PauseReason, SendRequest};
 use crate::record::{Record, TopicPartition};
@@ -41,6 +41,8 @@ pub(super) enum Happening {
     Lose,
     /// The CRM fails for everybody, for a while.
     Outage,
+    /// A person pauses a destination, lets one go on, or changes its secrets.
+    Person,
     /// The faults end.
     Calm,
 }
@@ -83,7 +85,7 @@ pub(super) struct World {
     pub(super) assignments: u64,
     /// Shifts the targets, so that a rebalance moves something.
     pub(super) shuffle: u64,
-    pub(super) lanes: Vec<(bool, usize)>,
+    pub(super) lanes: Vec<LaneKind>,
     /// The store of all members, where they share one.
     pub(super) shared_store: Option<Arc<MemoryStore>>,
     fetched: BTreeMap<i32, i64>,
@@ -104,9 +106,8 @@ impl World {
     pub(super) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = Faults::draw(&mut random);
-        let lane = |random: &mut fastrand::Rng| (random.u8(..3) > 0, if random.bool() { 1 } else { 3 });
         let later_events = if random.bool() { LaterEvents::Park } else { LaterEvents::Continue };
-        let lanes: Vec<_> = (0..random.usize(1..3)).map(|_| lane(&mut random)).collect();
+        let lanes: Vec<_> = (0..random.usize(1..3)).map(|_| LaneKind::draw(&mut random)).collect();
         let shared_store: Option<Arc<MemoryStore>> = random.bool().then(Arc::default);
         let mut world = Self {
             now: Duration::ZERO,
@@ -118,7 +119,8 @@ impl World {
             oracle: Oracle {
                 later_events,
                 shared: shared_store.is_some(),
-                looks_up: lanes.iter().map(|(look_up, _)| *look_up).collect(),
+                looks_up: lanes.iter().map(|lane| lane.look_up).collect(),
+                quotas: lanes.iter().map(|lane| lane.quota).collect(),
                 ..Oracle::default()
             },
             members: BTreeMap::new(),
@@ -206,6 +208,7 @@ impl World {
                 self.summary.rebalances += 1;
             }
             Happening::Lose => self.lose_one()?,
+            Happening::Person => self.meddle(),
             Happening::Outage => self.outage_until = self.now + Duration::from_secs(self.random.u64(5..60)),
             Happening::Calm => {
                 self.calm = true;

@@ -12,7 +12,7 @@ fn customers(count: usize) -> impl Iterator<Item = (i32, String)> {
 }
 
 /// Everything but Kafka and secrets in a file, which `SIGHUP` makes the program read again.
-fn in_a_file(scene: &mut Scene, folder: &Path) -> PathBuf {
+pub(crate) fn in_a_file(scene: &mut Scene, folder: &Path) -> PathBuf {
     for name in ["SERVICENOW_BASE_URL", "SERVICENOW_USERNAME", "SERVICENOW_PASSWORD"] {
         scene.variables.remove(name);
     }
@@ -24,7 +24,7 @@ fn in_a_file(scene: &mut Scene, folder: &Path) -> PathBuf {
     file
 }
 
-fn write(file: &Path, base_url: &str, more: &str) {
+pub(crate) fn write(file: &Path, base_url: &str, more: &str) {
     let text = format!(
         "[[destinations]]\nname = \"crm\"\ntype = \"servicenow\"\nbase_url = \"{base_url}\"\n\
          auth = {{ type = \"basic\", username = \"env:CRM_USER\", password = \"env:CRM_PASSWORD\" }}\n{more}\n"

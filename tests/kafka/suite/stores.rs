@@ -192,3 +192,45 @@ async fn memory_moves_from_kind_to_kind() {
     service.stop().await;
     assert_eq!(scene.crm.effects(TABLE).len(), 33, "each once, in its third store");
 }
+
+/// Two instances, each of which could use the whole of it.
+async fn two_instances_share_an_hours_requests(mut scene: Scene) {
+    const QUOTA: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let file = crate::guest::in_a_file(&mut scene, folder.path());
+    let quotas = format!("limits = {{ quotas = [{{ requests = {QUOTA}, per = \"hour\" }}] }}");
+    crate::guest::write(&file, scene.crm.base_url(), &quotas);
+    let services = [scene.run(), scene.run()];
+    for service in &services {
+        service.lines().wait(&["partitions assigned"]).await;
+    }
+    // A look-up and a create for each.
+    scene.produce_numbers(0, 2 * QUOTA).await;
+    for service in &services {
+        service.lines().wait(&["INFO", "the budget `hour` is used up"]).await;
+    }
+    Service::settle().await;
+    let requests = scene.crm.ledger().len();
+    // What was granted to one and not used is lost: a portion each.
+    assert!((QUOTA - 4..=QUOTA).contains(&requests), "{requests} requests");
+    for service in services {
+        service.stop().await;
+    }
+    assert_eq!((scene.crm.ledger().len(), scene.broker.dead_letter_count().await), (requests, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_shared_through_redis() {
+    let redis = RedisServer::start(durable()).await;
+    let mut scene = Scene::new().await;
+    scene.remembers_in_redis(&redis);
+    two_instances_share_an_hours_requests(scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_shared_through_postgresql() {
+    let postgres = Postgres::start(postgres::Options::default());
+    let mut scene = Scene::new().await;
+    scene.remembers_in_postgres(&postgres);
+    two_instances_share_an_hours_requests(scene).await;
+}

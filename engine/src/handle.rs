@@ -37,8 +37,8 @@ impl EngineHandle {
     }
 
     /// Sends nothing more to a destination until [`resume`](Self::resume). What is under way comes to
-    /// its end, and no attempt is used up. It isn't remembered when the engine ends, and other members
-    /// don't know of it.
+    /// its end, and no attempt is used up. The state store remembers it, if it keeps notes: for the next
+    /// start, and for other members with the same store, who hear of it within seconds.
     ///
     /// # Errors
     /// [`UnknownDestination`].

@@ -125,23 +125,20 @@ impl Core {
 
     /// Sends a conversation's request, unless its lane waits or one of its partitions is gone.
     pub(super) fn send_call(&mut self, id: CallId) {
+        let Some(lane) = self.calls.get(&id).map(|call| call.lane) else { return };
+        let waits = |core: &Self| core.fenced || core.lanes.get(lane).is_some_and(Lane::is_paused);
+        // The lane may pause for want of a budget.
+        let has_room = !waits(self) && self.has_room(lane);
+        let paused = waits(self);
         let Some(call) = self.calls.get(&id) else { return };
-        let paused = self.fenced || self.lanes.get(call.lane).is_some_and(Lane::is_paused);
         let pointless =
-            |delivery: &DeliveryId| if paused { self.begins_nothing(*delivery) } else { self.is_gone(*delivery) };
+            |delivery: &DeliveryId| if has_room { self.is_gone(*delivery) } else { self.begins_nothing(*delivery) };
         // While nothing has been written, beginning anew costs a look-up and keeps the lane's order and ramp.
         let begins_anew = paused && !call.wrote;
         if (begins_anew || call.deliveries.iter().any(pointless)) && !self.planted(Bug::WriteAfterLoss) {
             return self.break_up(id);
         }
-        if paused {
-            if let Some(lane) = self.lanes.get_mut(call.lane) {
-                lane.hold(id);
-            }
-            return;
-        }
-        let lane = call.lane;
-        if !self.has_room(lane) {
+        if !has_room {
             if let Some(lane) = self.lanes.get_mut(lane) {
                 lane.hold(id);
             }

@@ -69,6 +69,8 @@ impl Core {
         });
         let pause = state.out_of_budget(now, wait);
         self.lane_pauses(lane, pause, PauseReason::Quota, &Reason::new("quota_used_up", message));
+        // Conversations that have waited for a moment begin anew after it.
+        self.release_held(lane);
     }
 
     fn draw(&mut self, lane: usize) {
@@ -148,7 +150,8 @@ impl Core {
         (0..self.lanes.len()).for_each(|lane| self.release_held(lane));
     }
 
-    fn release_held(&mut self, lane: usize) {
+    /// What waits there is looked at again: it goes on, goes on waiting, or is given up.
+    pub(super) fn release_held(&mut self, lane: usize) {
         let held = self.lanes.get_mut(lane).map(Lane::take_held).unwrap_or_default();
         held.into_iter().for_each(|call| self.send_call(call));
     }

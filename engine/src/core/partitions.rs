@@ -91,6 +91,8 @@ impl Core {
             self.set_timer(deadline, Timer::Deadline(name.clone(), epoch));
         }
         self.give_up(&partitions, false);
+        // Conversations that wait for a budget would outlast the deadline.
+        (0..self.lanes.len()).for_each(|lane| self.release_held(lane));
     }
 
     /// What was wanted for an earlier assignment must not reach the next one.

@@ -4,6 +4,7 @@
 //! beside it and answers through one channel.
 
 mod heal;
+mod holds;
 mod observe;
 mod pulse;
 mod quiet;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use metrics::counter;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -35,6 +37,7 @@ use crate::record::{Record, TopicPartition};
 use crate::source::{Closed, EventSource, SourceEvent};
 use crate::state::StateStore;
 use heal::Healer;
+use holds::Holds;
 use observe::Observer;
 
 /// Resolves when the engine is to stop.
@@ -118,7 +121,15 @@ impl Runtime {
         let pulse = Arc::clone(&self.drivers.pulse);
         let mut unfence_at = None;
         pulse.beat();
-        let letters_check = tokio::spawn(watch_letters(Arc::clone(&self.drivers.letters), Arc::clone(&self.board)));
+        let mut holds = Holds::new(Arc::clone(&self.drivers.store), &self.lanes);
+        inputs.extend(holds.before_the_start().await);
+        while let Some(input) = inputs.pop_front() {
+            self.core.handle(now(start), input);
+        }
+        // Aborted when this ends.
+        let mut beside = JoinSet::new();
+        beside.spawn(watch_letters(Arc::clone(&self.drivers.letters), Arc::clone(&self.board)));
+        beside.spawn(holds.watch(answers.clone()));
         let drained = loop {
             let drained = loop {
                 let mut effects = self.core.take_effects();
@@ -155,6 +166,7 @@ impl Runtime {
                     inputs.push_back(Input::Drain(None));
                 }
                 Some(input) = self.controlled.recv() => {
+                    self.remember(&input);
                     if matches!(input, Input::Drain(_)) && !stopping {
                         stopping = true;
                         self.stopping();
@@ -164,7 +176,6 @@ impl Runtime {
                 _ = answered.recv_many(&mut answer_buffer, ANSWERS) => inputs.extend(answer_buffer.drain(..)),
                 result = self.source.receive(&mut received, EVENTS) => {
                     if let Err(error) = result {
-                        letters_check.abort();
                         return Err(EngineError::Source(error));
                     }
                     for event in received.drain(..) {
@@ -189,8 +200,20 @@ impl Runtime {
             }
             self.waiting.feed(&mut self.core, now(start));
         };
-        letters_check.abort();
+        drop(beside);
         self.close(drained).await
+    }
+
+    /// What a person has asked for outlives this run.
+    fn remember(&self, input: &Input) {
+        let (lane, held) = match input {
+            Input::Hold(lane) => (*lane, true),
+            Input::GoOn(lane) => (*lane, false),
+            _ => return,
+        };
+        if let Some(lane) = self.lanes.get(lane) {
+            holds::remember(&self.drivers.store, lane, held);
+        }
     }
 
     fn stopping(&mut self) {

@@ -7,9 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use syncline_engine::auth::{SecretError, SecretSource};
-use syncline_engine::record::Record;
+use syncline_engine::record::{Record, TopicPartition};
+use syncline_engine::state::{
+    Claim, ClaimRequest, Completed, Completion, MemoryStore, Release, StateStore, StoreError, Token,
+};
 use syncline_engine::transport::{HttpRequest, HttpTransport, TransportFault};
-use syncline_engine::{Destination, Engine};
+use syncline_engine::{Destination, Engine, EngineHandle};
 use syncline_sdk::{Auth, Bytes, Reply, SecretRef};
 use tokio::time::Instant;
 
@@ -146,4 +149,80 @@ async fn a_credential_that_is_wrong_for_ten_minutes_needs_no_restart() {
         let refused = mended.refused.load(Ordering::SeqCst);
         assert!(refused <= 16, "{refused} requests with a wrong credential in ten minutes");
     }
+}
+
+/// A store that members share, in memory.
+#[derive(Clone, Default)]
+struct Shared(Arc<MemoryStore>);
+
+#[async_trait]
+impl StateStore for Shared {
+    async fn token(&self) -> Result<Token, StoreError> {
+        self.0.token().await
+    }
+
+    async fn claim(&self, requests: &[ClaimRequest]) -> Result<Vec<Claim>, StoreError> {
+        self.0.claim(requests).await
+    }
+
+    async fn complete(&self, completions: &[Completion]) -> Result<Vec<Completed>, StoreError> {
+        self.0.complete(completions).await
+    }
+
+    async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
+        self.0.release(releases).await
+    }
+
+    async fn forget(&self, _: &[(TopicPartition, Token)]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.note(name).await
+    }
+
+    async fn set_note(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.0.set_note(name, value).await
+    }
+
+    fn shares_budgets(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_by_hand_outlives_its_engine_and_reaches_the_others() {
+    let store = Shared::default();
+    let member = |first: i64| {
+        let (source, crm) = (Source::default(), Crm::new(None, Weather::default()));
+        source.give((first..first + 10).map(|offset| of_entity(offset, offset)));
+        let engine = Engine::builder()
+            .destination(Destination::new("crm", Arc::new(Reader::new())))
+            .source(source.clone())
+            .transport(crm.clone())
+            .dead_letters(Letters::default())
+            .store(store.clone())
+            .build()
+            .unwrap();
+        let handle = engine.handle();
+        (handle, tokio::spawn(engine.run()), source, crm)
+    };
+    let is_paused = |handle: &EngineHandle| handle.status().destinations[0].paused_by_hand;
+    let (first, run, source, _) = member(0);
+    source.committed(10).await;
+    assert!(first.pause("crn").is_err() && !is_paused(&first));
+    first.pause("crm").unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(is_paused(&first));
+    run.abort();
+
+    let (second, _run, source, crm) = member(10);
+    let (third, _other, ..) = member(20);
+    tokio::time::sleep(HOUR).await;
+    assert!(is_paused(&second) && is_paused(&third));
+    assert_eq!((crm.requests(), source.commits()), (0, vec![]));
+    third.resume("crm").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(!is_paused(&second) && !is_paused(&third));
+    source.committed(20).await;
 }

@@ -160,3 +160,19 @@ fn a_shared_budget_is_asked_before_anything_is_sent() {
     bench.tell(Input::Drawn(0, draw.budget, None));
     assert_eq!(bench.sends.len(), 8, "without the store, our own arithmetic and concurrency");
 }
+
+#[test]
+fn a_conversation_that_waits_for_a_budget_holds_no_partition_up() {
+    for seconds in [5, 3600] {
+        let window = SECOND * seconds;
+        let quota = Quota { name: "some".into(), requests: 1, window, aligned: true, reserve: 0.0 };
+        let mut bench = bench(|lane| lane.pace.quotas.push(quota));
+        bench.tell(Input::Record(event(0, "a")));
+        // It wants another request, and there is none left.
+        bench.answer("/e0", 300);
+        assert!(bench.sends.is_empty() && bench.drained.is_none());
+        bench.tell(Input::Drain(None));
+        let drained = bench.drained.unwrap_or_else(|| panic!("it waits for a window of {seconds} s"));
+        assert_eq!(drained.abandoned, 0, "it isn't waited for");
+    }
+}

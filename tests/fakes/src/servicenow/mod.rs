@@ -183,6 +183,12 @@ impl ServiceNow {
         self.instance.state.lock().oauth.lifetime = lifetime;
     }
 
+    /// Whether access tokens are accepted after their end, as by a provider whose clock is behind. Others are given
+    /// all the same.
+    pub fn accept_ended_tokens(&self, on: bool) {
+        self.instance.state.lock().oauth.accepts_ended = on;
+    }
+
     /// Ends every access token that the token endpoint has given.
     pub fn revoke_tokens(&self) {
         let mut state = self.instance.state.lock();

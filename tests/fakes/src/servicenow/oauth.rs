@@ -39,6 +39,7 @@ pub(super) struct OAuth {
     refresh: HashMap<String, (String, String)>,
     pub(super) rotates: bool,
     pub(super) lifetime: Duration,
+    pub(super) accepts_ended: bool,
     pub(super) outage: bool,
     pub(super) requests: Vec<TokenRequest>,
     given: u64,
@@ -70,7 +71,8 @@ impl Default for OAuth {
         let (clients, live, refresh) = Default::default();
         // The vendor's access tokens live for half an hour.
         let lifetime = Duration::from_secs(1800);
-        Self { clients, live, refresh, rotates: false, lifetime, outage: false, requests: Vec::new(), given: 0 }
+        let (rotates, accepts_ended, outage) = (false, false, false);
+        Self { clients, live, refresh, rotates, lifetime, accepts_ended, outage, requests: Vec::new(), given: 0 }
     }
 }
 
@@ -106,9 +108,10 @@ impl OAuth {
 
     /// Ends the tokens whose time is over.
     pub(super) fn expire(&mut self, accounts: &mut Accounts, now: Duration) {
+        let accepts_ended = self.accepts_ended;
         self.live.retain(|_, live| {
             let lives = now < live.until;
-            if !lives {
+            if !lives && !accepts_ended {
                 accounts.revoke_token(&live.token);
             }
             lives

@@ -44,9 +44,15 @@ async fn a_live_token_is_given_again_until_it_ends() {
     assert_ne!(first["access_token"], short["access_token"]);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(status_with(&crm, &short).await, 401);
+    crm.accept_ended_tokens(true);
+    let ended = given(&crm, "grant_type=client_credentials").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let next = given(&crm, "grant_type=client_credentials").await;
+    assert_ne!(ended["access_token"], next["access_token"]);
+    assert_eq!((status_with(&crm, &ended).await, status_with(&crm, &next).await), (200, 200));
     let statuses: Vec<_> = crm.token_requests().iter().map(|request| request.status).collect();
-    assert_eq!(statuses, [200; 3]);
-    assert_eq!(crm.ledger().len(), 3, "token requests have a ledger of their own");
+    assert_eq!(statuses, [200; 5]);
+    assert_eq!(crm.ledger().len(), 5, "token requests have a ledger of their own");
 }
 
 #[tokio::test]

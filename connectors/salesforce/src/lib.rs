@@ -1,11 +1,13 @@
 //! The Salesforce connector of Syncline. In this version it reserves the kind `salesforce` and reads its
-//! configuration, but sends nothing, and so it refuses to connect.
+//! configuration, but sends nothing, and so it refuses to connect. What replies say about limits can be read already.
 
 mod config;
+mod limits;
 
 use syncline_sdk::{Capabilities, Registration};
 
 pub use config::SalesforceConfig;
+pub use limits::readings;
 
 inventory::submit! {
     Registration {

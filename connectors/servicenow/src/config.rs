@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use syncline_sdk::{
-    Auth, BaseUrl, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, FieldMap, FieldRule, Limits,
-};
+use serde_json::{Map, Value};
+use syncline_mapping::{FieldMap, FieldRule};
+use syncline_sdk::{Auth, BaseUrl, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, Limits};
 
 use crate::encode::Mapping;
 use crate::{CAPABILITIES, ServiceNow};
@@ -61,10 +61,30 @@ pub struct EntityConfig {
     /// payload goes to the column of the same name.
     #[serde(default)]
     pub fields: BTreeMap<String, FieldRule>,
+    /// What a delete does: `delete`, or `{ set = { active = "false" } }`, which keeps the record and sets
+    /// columns.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+}
+
+/// What a delete does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDelete {
+    /// The record is deleted.
+    #[default]
+    Delete,
+    /// The record stays, and these columns get these values.
+    Set(BTreeMap<String, String>),
 }
 
 fn default_entities() -> BTreeMap<String, EntityConfig> {
-    let customer = EntityConfig { table: "customer_account".into(), key: default_key(), fields: BTreeMap::new() };
+    let customer = EntityConfig {
+        table: "customer_account".into(),
+        key: default_key(),
+        fields: BTreeMap::new(),
+        on_delete: OnDelete::Delete,
+    };
     BTreeMap::from([("customer".into(), customer)])
 }
 
@@ -115,9 +135,28 @@ impl EntityConfig {
             }
             check_constants(rule, path)?;
         }
-        let fields = FieldMap::new(self.fields.clone())
+        let fields = FieldMap::new(&self.fields)
             .map_err(|error| ConfigError { path: path(&error.path), message: error.message })?;
-        Ok(Mapping::new(&self.table, &self.key, fields))
+        Ok(Mapping::new(&self.table, &self.key, fields, self.deactivation(kind)?))
+    }
+}
+
+impl EntityConfig {
+    /// The columns that a delete sets, where it deletes nothing.
+    fn deactivation(&self, kind: &str) -> Result<Option<Map<String, Value>>, ConfigError> {
+        let OnDelete::Set(columns) = &self.on_delete else { return Ok(None) };
+        let path = format!("entities.{kind}.on_delete.set");
+        if columns.is_empty() {
+            return Err(ConfigError::new(path, "name at least one column, such as `active = \"false\"`"));
+        }
+        for column in columns.keys() {
+            check_name(column, format!("{path}.{column}"))?;
+            if *column == self.key || column == "sys_id" {
+                let what = "a delete must not change what the record is found by";
+                return Err(ConfigError::new(format!("{path}.{column}"), what));
+            }
+        }
+        Ok(Some(columns.iter().map(|(column, value)| (column.clone(), Value::from(value.as_str()))).collect()))
     }
 }
 
@@ -133,7 +172,7 @@ fn check_name(name: &str, path: String) -> Result<(), ConfigError> {
 /// A column holds text, so a list or an object written in the configuration could never be sent.
 fn check_constants(rule: &FieldRule, path: String) -> Result<(), ConfigError> {
     let constant = match rule {
-        FieldRule::Pointer(_) => None,
+        FieldRule::Pointer(_) | FieldRule::Template(_) | FieldRule::Expression(_) => None,
         FieldRule::Mapped(mapped) => mapped.default.as_ref(),
         FieldRule::Constant(constant) => Some(&constant.value),
     };

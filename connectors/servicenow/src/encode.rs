@@ -1,7 +1,8 @@
 //! Events → requests of the Table API.
 
 use serde_json::{Map, Value};
-use syncline_sdk::{Event, FieldMap, Item, Method, Operation, Outbound, Reason, Replay, escape_path_segment};
+use syncline_mapping::FieldMap;
+use syncline_sdk::{Event, Item, Method, Operation, Outbound, Reason, Replay, escape_path_segment};
 
 /// The steps of a conversation. Each leads only to later ones of this list, or ends it.
 pub(crate) mod step {
@@ -23,13 +24,15 @@ pub(crate) struct Mapping {
     path: String,
     pub(crate) key: String,
     fields: FieldMap,
+    /// What a delete sets, where it deletes nothing.
+    deactivation: Option<Map<String, Value>>,
 }
 
 impl Mapping {
     /// `table` and `key` are names that the configuration has checked.
-    pub(crate) fn new(table: &str, key: &str, fields: FieldMap) -> Self {
+    pub(crate) fn new(table: &str, key: &str, fields: FieldMap, deactivation: Option<Map<String, Value>>) -> Self {
         let table = escape_path_segment(table).unwrap_or_default();
-        Self { path: format!("/api/now/table/{table}"), key: key.to_owned(), fields }
+        Self { path: format!("/api/now/table/{table}"), key: key.to_owned(), fields, deactivation }
     }
 
     /// Whether every request that this event may cause can be written.
@@ -51,7 +54,7 @@ impl Mapping {
     pub(crate) fn begin(&self, item: &Item<'_>) -> Outbound {
         let known = item.remembered.remote_id.filter(|id| !item.remembered.in_doubt && is_sys_id(id));
         match (known, item.event.operation()) {
-            (Some(id), Operation::Delete) => self.delete(step::DELETE_REMEMBERED, id),
+            (Some(id), Operation::Delete) => self.remove(step::DELETE_REMEMBERED, step::UPDATE_REMEMBERED, id),
             (Some(id), _) => match self.record(item.event) {
                 Ok(record) if !record.is_empty() => self.update(step::UPDATE_REMEMBERED, id, record),
                 _ => self.look_up(item.event),
@@ -82,8 +85,12 @@ impl Mapping {
         self.echoed(updated).json(&Value::Object(record))
     }
 
-    pub(crate) fn delete(&self, step: &'static str, sys_id: &str) -> Outbound {
-        request(step, Method::Delete, self.record_path(sys_id), Replay::Safe)
+    /// What a delete event does to its record, and as which step.
+    pub(crate) fn remove(&self, delete: &'static str, update: &'static str, sys_id: &str) -> Outbound {
+        match &self.deactivation {
+            None => request(delete, Method::Delete, self.record_path(sys_id), Replay::Safe),
+            Some(columns) => self.update(update, sys_id, columns.clone()),
+        }
     }
 
     /// The columns that this event sets, without the key, as ServiceNow takes them: text only.

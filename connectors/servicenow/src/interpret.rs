@@ -47,7 +47,7 @@ fn looked_up(mapping: &Mapping, item: &Item<'_>, reply: &Reply) -> Option<Next> 
         [] => mapping
             .record(item.event)
             .map_or_else(Next::refuse, |record| Next::Call(mapping.create(item.event, record))),
-        [row] if delete => Next::Call(mapping.delete(step::DELETE, row.sys_id()?)),
+        [row] if delete => Next::Call(mapping.remove(step::DELETE, step::UPDATE, row.sys_id()?)),
         [row] => {
             let sys_id = row.sys_id()?;
             match mapping.record(item.event) {

@@ -16,7 +16,7 @@ use syncline_sdk::{
     Verdict, Verdicts,
 };
 
-pub use config::{EntityConfig, ServiceNowConfig};
+pub use config::{EntityConfig, OnDelete, ServiceNowConfig};
 
 use encode::Mapping;
 use interpret::Next;

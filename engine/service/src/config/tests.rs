@@ -1,3 +1,4 @@
+mod mapping;
 mod treatment;
 
 use std::io::Write;

@@ -101,6 +101,14 @@ impl Destination {
         self
     }
 
+    /// Its provider has asked to be left alone for that long, and has said this: what an engine before
+    /// this one was told still holds.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration, said: impl Into<String>) -> Self {
+        self.lane.wait = Some((wait, said.into()));
+        self
+    }
+
     /// How long one request may take altogether. Default: 30 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -16,8 +16,11 @@ use syncline_engine::{Destination, Engine, EngineBuilder};
 use crate::config::model::{AfterDeadLetter, Http, JitterKind, Kafka, Route, Start};
 use crate::config::{self, Config, Planned};
 
+/// For how long destinations have been asked to be left alone, and what they said.
+pub(crate) type Waits = BTreeMap<String, (Duration, String)>;
+
 /// An engine with everything but its shutdown signal.
-pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuilder {
+pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>, waits: &Waits) -> EngineBuilder {
     let settings = &config.settings;
     let milliseconds = Duration::from_millis;
     let jitter = match settings.http.jitter {
@@ -51,7 +54,11 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>) -> EngineBuild
         .kafka(source, letters);
     for planned in &config.destinations {
         let timeout = milliseconds(settings.http.timeout_ms);
-        builder = builder.destination(destination(planned, settings.delivery.on_outage).timeout(timeout));
+        let mut destination = destination(planned, settings.delivery.on_outage).timeout(timeout);
+        if let Some((wait, said)) = waits.get(&planned.name) {
+            destination = destination.wait(*wait, said.as_str());
+        }
+        builder = builder.destination(destination);
     }
     for route in &settings.routes {
         builder = builder.route(&route.entity, &route.to).versions(&route.entity, versions(route));
@@ -66,7 +73,7 @@ pub(crate) fn destination(planned: &Planned, on_outage: config::model::OnOutage)
     planned.treatment.apply(destination, on_outage)
 }
 
-fn http(http: &Http) -> TransportOptions {
+pub(crate) fn http(http: &Http) -> TransportOptions {
     let roots = http.ca_file.iter().cloned().collect::<Vec<_>>();
     TransportOptions {
         connect_timeout: Duration::from_millis(http.connect_timeout_ms),

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use syncline_engine::transport::ReqwestTransport;
+use syncline_engine::{DestinationStatus, EngineStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::assemble::{self, Waits};
 use crate::config::{self, Config, Environment};
 
 /// How often a watched file is looked at. Its content counts, not its time: a mounted file is replaced
@@ -69,10 +72,31 @@ pub(crate) fn read_again(running: &Config, environment: &Environment) -> Result<
     if let Some(missing) = config.missing_secrets.first() {
         return Err(missing.to_string());
     }
+    // What can be wrong with it outside of the configuration's own text.
+    ReqwestTransport::new(&assemble::http(&config.settings.http)).map_err(|error| error.to_string())?;
     let (old, new) = (&running.settings, &config.settings);
     let changed = [("state", old.state != new.state), ("admin", old.admin != new.admin), ("log", old.log != new.log)];
     let fixed: Vec<_> = changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
     if fixed.is_empty() { Ok(config) } else { Err(format!("a change of `{}` needs a restart", fixed.join("`, `"))) }
+}
+
+/// What providers have asked of `running`, as far as it holds for `next`: for destinations of the same
+/// name, at the same place and with the same credentials.
+pub(crate) fn waits(status: &EngineStatus, running: &Config, next: &Config) -> Waits {
+    let endpoint = |config: &Config, name: &str| {
+        let planned = config.destinations.iter().find(|planned| planned.name == name)?;
+        let endpoint = planned.connector.endpoint();
+        Some((endpoint.base_url.clone(), endpoint.auth.clone()))
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let wait = |destination: &DestinationStatus| {
+        let asked = matches!(destination.paused.as_deref(), Some("throttled" | "quota"));
+        let until = Duration::from_secs(destination.paused_until.filter(|_| asked)?.saturating_add(1));
+        let same = endpoint(running, &destination.name) == endpoint(next, &destination.name);
+        let left = until.checked_sub(now).filter(|_| same)?;
+        Some((destination.name.clone(), (left, destination.pause_reason.clone().unwrap_or_default())))
+    };
+    status.destinations.iter().filter_map(wait).collect()
 }
 
 #[cfg(test)]
@@ -111,10 +135,39 @@ auth = { type = "basic", username = "env:U", password = "env:P" }
                 "a change of `admin`, `log` needs a restart",
             ),
             ("[[destinations".to_owned(), "syncline.toml"),
+            (format!("{FILE}[http]\nca_file = \"nowhere.pem\"\n"), "nowhere.pem"),
         ] {
             let refused = read(&text).unwrap_err();
             assert!(refused.contains(says), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_wait_that_a_provider_has_asked_for_outlives_a_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("syncline.toml");
+        let environment = Environment::from([("U", "u"), ("P", "p")]);
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            config::load(Some(path.clone()), &environment).unwrap()
+        };
+        let (running, other) = (load(FILE), load(&FILE.replace("acme", "other")));
+        let hour = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 3600;
+        let status = |paused: &str| EngineStatus {
+            destinations: vec![DestinationStatus {
+                name: "crm".into(),
+                paused: Some(paused.into()),
+                pause_reason: Some("come back later".into()),
+                paused_until: Some(hour),
+                ..DestinationStatus::default()
+            }],
+            ..EngineStatus::default()
+        };
+        let kept = waits(&status("throttled"), &running, &running);
+        let (left, said) = &kept["crm"];
+        assert!((3598..=3601).contains(&left.as_secs()) && said == "come back later", "{left:?}");
+        assert!(waits(&status("outage"), &running, &running).is_empty(), "that is our own idea");
+        assert!(waits(&status("throttled"), &running, &other).is_empty(), "another place has asked for nothing");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use syncline_engine::{Engine, RunReport};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Current, Metrics, Token};
+use crate::assemble::Waits;
 use crate::config::{self, Config, Environment};
 use crate::exit::{self, Failure};
 use crate::logging::{self, Logging};
@@ -68,7 +69,7 @@ async fn serve(mut config: Config, logging: &Logging, environment: &Environment,
     };
     let metrics = Metrics::install(logging.dropped()).map_err(|error| Failure::new(exit::FAILED, error))?;
     let store = state::open(&config).await?;
-    let mut engine = build(&config, &store)?;
+    let mut engine = build(&config, &store, &Waits::new())?;
     let current = Current::new(engine.handle());
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
@@ -92,23 +93,25 @@ async fn serve(mut config: Config, logging: &Logging, environment: &Environment,
                     handle.stop(None);
                 }
                 why = reloads.next(), if !stopping && next.is_none() => {
-                    next = read_again(&config, environment, why);
-                    if next.is_some() {
+                    next = read_again(&config, environment, why).map(|next| {
+                        let waits = reload::waits(&handle.status(), &config, &next);
                         handle.stop(Some(HAND_OVER));
-                    }
+                        (next, waits)
+                    });
                 }
             }
         };
-        let Some(next) = next.filter(|_| !stopping) else { return Ok(status_of(report)) };
-        engine = match build(&next, &store) {
+        let Some((next, waits)) = next.filter(|_| !stopping) else { return Ok(status_of(report)) };
+        engine = match build(&next, &store, &waits) {
             Ok(engine) => {
+                counter!("syncline_config_reloads_total", "outcome" => "applied").increment(1);
                 config = next;
                 announce(&config);
                 engine
             }
             Err(failure) => {
                 refused(&failure.message);
-                build(&config, &store)?
+                build(&config, &store, &waits)?
             }
         };
     }
@@ -123,18 +126,15 @@ fn announce(config: &Config) {
     }
 }
 
-fn build(config: &Config, store: &Arc<dyn StateStore>) -> Result<Engine, Failure> {
-    let engine = assemble::engine(config, Arc::clone(store)).build();
+fn build(config: &Config, store: &Arc<dyn StateStore>, waits: &Waits) -> Result<Engine, Failure> {
+    let engine = assemble::engine(config, Arc::clone(store), waits).build();
     engine.map_err(|error| Failure::new(exit::CONFIG, error))
 }
 
 fn read_again(running: &Config, environment: &Environment, why: &str) -> Option<Config> {
     info!(why, "reading the configuration again");
     match reload::read_again(running, environment) {
-        Ok(config) => {
-            counter!("syncline_config_reloads_total", "outcome" => "applied").increment(1);
-            Some(config)
-        }
+        Ok(config) => Some(config),
         Err(problem) => {
             refused(&problem);
             None

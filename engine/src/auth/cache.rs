@@ -111,6 +111,11 @@ impl Credentials {
         Ok(Self(Arc::new(Inner { destination, reader, oauth, state, turn })))
     }
 
+    /// A person knows better than we do: what was refused may be tried at once.
+    pub(crate) fn try_again(&self) {
+        self.0.state().refused = None;
+    }
+
     /// The credential of `generation` or later. `None` where requests need none: the connection
     /// may.
     ///

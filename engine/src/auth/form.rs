@@ -146,7 +146,10 @@ fn lifetime(value: &Value) -> Option<Duration> {
 /// in which it was sent.
 fn shown(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| secret.len() >= 3) {
+    // Longer ones first: a shorter one may be part of them.
+    let mut secrets: Vec<_> = secrets.iter().filter(|secret| secret.len() >= 3).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
         for form in [(*secret).to_owned(), escape(secret), STANDARD.encode(secret)] {
             text = text.replace(&form, "…");
         }

@@ -250,13 +250,16 @@ impl OAuth {
                 ("accept", "application/json".into()),
                 ("content-type", "application/x-www-form-urlencoded".into()),
             ],
-            credential,
+            credential: credential.clone(),
             body: Some(form.body()),
             timeout: self.timeout,
         };
         let patience = self.timeout + Duration::from_secs(1);
         match tokio::time::timeout(patience, self.transport.send(request)).await {
-            Ok(Ok(reply)) => interpret(&reply, reading.values().chain(form.secrets()), SystemTime::now()),
+            Ok(Ok(reply)) => {
+                let basic = credential.as_ref().and_then(|credential| credential.expose().strip_prefix("Basic "));
+                interpret(&reply, reading.values().chain(form.secrets()).chain(basic), SystemTime::now())
+            }
             Ok(Err(fault)) => Answer::Unavailable { message: fault.to_string(), after: None },
             Err(_) => Answer::Unavailable { message: "it has not answered in time".to_owned(), after: None },
         }

@@ -114,6 +114,10 @@ impl Breaker {
     }
 
     fn note(&mut self, now: Duration, failed: Option<DeliveryId>) {
+        // The events of a batch fail together, and are one witness.
+        if failed.is_some() && self.recent.back() == Some(&(now, failed)) {
+            return;
+        }
         self.recent.push_back((now, failed));
         let (window, most) = (self.options.window, RECENT.max(self.options.minimum.saturating_mul(4)));
         let old = |at: &Duration| now.saturating_sub(*at) > window;
@@ -152,6 +156,15 @@ mod tests {
             healthy.good(SECOND);
             healthy.good(SECOND);
             assert_eq!(healthy.bad(SECOND, DeliveryId(id)), None, "a third fails, which is no outage");
+        }
+    }
+
+    #[test]
+    fn large_batches_are_one_witness_each() {
+        let mut breaker = Breaker::new(BreakerOptions::default());
+        for batch in 0..5_u32 {
+            let opened = (0..100).map(|_| breaker.bad(SECOND * batch, DeliveryId(u64::from(batch)))).last();
+            assert_eq!(opened.flatten().is_some(), batch == 4, "batch {batch}");
         }
     }
 

@@ -62,11 +62,16 @@ impl Core {
         while self.lanes.get_mut(lane).is_some_and(|lane| lane.is_open(now)) && self.has_room(lane) {
             let mut deliveries = Vec::with_capacity(most.min(16));
             while deliveries.len() < most
-                && let Some(id) = self.lanes.get_mut(lane).and_then(|lane| lane.pop(now))
+                && let Some((id, is_retry)) = self.lanes.get_mut(lane).and_then(|lane| lane.pop(now))
             {
                 match self.deliveries.get(&id).map(|delivery| &delivery.stage) {
                     Some(Stage::Ready) if self.is_claim_old(id) => self.claim(id),
-                    Some(Stage::Ready) => deliveries.push(id),
+                    Some(Stage::Ready) => {
+                        deliveries.push(id);
+                        if let Some(lane) = self.lanes.get_mut(lane) {
+                            lane.attempted(is_retry);
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -265,11 +270,7 @@ impl Core {
         let Some(call) = self.end_call(id) else { return };
         let Some(config) = self.config.lanes.get(call.lane) else { return };
         let can = config.connector.endpoint().capabilities;
-        let mut decided = |id: &DeliveryId| {
-            let decision = decision(*id);
-            (*id, if call.wrote { policy::after_a_write(decision, can) } else { decision })
-        };
-        let decisions: Vec<_> = call.deliveries.iter().map(&mut decided).collect();
+        let decisions: Vec<_> = call.deliveries.iter().map(|id| (*id, decision(*id))).collect();
         let sensible = |decision: &Decision| {
             let rejected = matches!(decision, Decision::DeadLetter { kind: FailureKind::Rejected, .. });
             rejected || matches!(decision, Decision::Complete { .. })
@@ -283,8 +284,31 @@ impl Core {
             if let Some(delivery) = self.deliveries.get_mut(&delivery) {
                 delivery.in_doubt |= call.wrote;
             }
-            self.carry_out(&call, delivery, decision);
+            // It holds for the lane, whatever becomes of the event.
+            self.lane_hears(&call, &decision);
+            self.carry_out(&call, delivery, policy::settle(decision, call.wrote, can));
         }
+    }
+
+    /// What the CRM says of its limits and of our credentials.
+    fn lane_hears(&mut self, call: &Call, decision: &Decision) {
+        let (now, generation) = (self.now.mono, call.credential_generation);
+        let (impatient, unbroken) = (self.planted(Bug::ImpatientLane), self.dead_letters_outages(call.lane));
+        let Some(lane) = self.lanes.get_mut(call.lane) else { return };
+        let (pause, why, reason) = match decision {
+            Decision::Throttle { reason, after, .. } if !impatient => {
+                (lane.throttled(now, *after), PauseReason::Throttled, reason)
+            }
+            Decision::Unauthenticated(reason) => {
+                (lane.unauthenticated(now, generation), PauseReason::Unauthenticated, reason)
+            }
+            Decision::CredentialsRefused(reason) => {
+                (lane.credentials_refused(now, generation), PauseReason::Unauthenticated, reason)
+            }
+            Decision::NoToken(reason) if !unbroken => (lane.without_token(now), PauseReason::Outage, reason),
+            _ => return,
+        };
+        self.lane_pauses(call.lane, pause, why, reason);
     }
 
     fn carry_out(&mut self, call: &Call, id: DeliveryId, decision: Decision) {
@@ -304,7 +328,6 @@ impl Core {
             Decision::DeadLetter { kind: FailureKind::Ambiguous, reason } if self.planted(Bug::BlindResend) => {
                 self.failed(call, id, reason, None, true);
             }
-            Decision::Throttle { .. } if self.planted(Bug::ImpatientLane) => self.wait_for_lane(call.lane, id),
             Decision::Complete { remote_id, unchanged } => self.complete(id, remote_id, unchanged),
             Decision::Defer => self.wait_for_lane(call.lane, id),
             Decision::DeadLetter { kind, reason } => {
@@ -315,36 +338,19 @@ impl Core {
                 self.refuse_delivery(id, kind, reason);
             }
             Decision::Retry { reason, after, in_doubt } => self.failed(call, id, reason, after, in_doubt),
-            Decision::Throttle { reason, after, in_doubt } => {
+            Decision::Throttle { reason, after, .. } if self.planted(Bug::ThrottleUsesAttempts) => {
+                self.failed(call, id, reason, after, false);
+            }
+            Decision::Throttle { in_doubt, .. } => {
                 if let Some(delivery) = self.deliveries.get_mut(&id) {
                     delivery.in_doubt |= in_doubt;
                 }
-                let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.throttled(self.now.mono, after));
-                self.lane_pauses(call.lane, pause, PauseReason::Throttled, &reason);
-                if self.planted(Bug::ThrottleUsesAttempts) {
-                    return self.failed(call, id, reason, after, false);
-                }
-                self.wait_for_lane(call.lane, id);
-            }
-            Decision::Unauthenticated(reason) => {
-                let generation = call.credential_generation;
-                let pause =
-                    self.lanes.get_mut(call.lane).and_then(|lane| lane.unauthenticated(self.now.mono, generation));
-                self.lane_pauses(call.lane, pause, PauseReason::Unauthenticated, &reason);
-                self.wait_for_lane(call.lane, id);
-            }
-            Decision::CredentialsRefused(reason) => {
-                let (now, generation) = (self.now.mono, call.credential_generation);
-                let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.credentials_refused(now, generation));
-                self.lane_pauses(call.lane, pause, PauseReason::Unauthenticated, &reason);
                 self.wait_for_lane(call.lane, id);
             }
             Decision::NoToken(reason) if self.dead_letters_outages(call.lane) => {
                 self.failed(call, id, reason, None, false);
             }
-            Decision::NoToken(reason) => {
-                let pause = self.lanes.get_mut(call.lane).and_then(|lane| lane.without_token(self.now.mono));
-                self.lane_pauses(call.lane, pause, PauseReason::Outage, &reason);
+            Decision::Unauthenticated(_) | Decision::CredentialsRefused(_) | Decision::NoToken(_) => {
                 self.wait_for_lane(call.lane, id);
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct ConcurrencyLimit {
     reached: bool,
     /// Rounds of this period.
     rounds: u32,
-    /// The limit to go back to, while half of it is tried to see what is usual.
+    /// The limit to go back to, while a quarter of it is tried to see what is usual.
     tried: Option<f64>,
     refused: Option<Duration>,
 }
@@ -49,8 +49,8 @@ pub(super) struct ConcurrencyLimit {
 struct Step {
     name: &'static str,
     latencies: Vec<Duration>,
-    /// The median of the fastest round in the period before, and in this one.
-    usual: [Option<Duration>; 2],
+    /// What a round takes that is unhurried.
+    usual: Option<Duration>,
 }
 
 /// A round has this many answers at least: fewer prove little.
@@ -58,10 +58,10 @@ const LEAST_ANSWERS: usize = 8;
 /// A round that takes this many times as long as usual, and this much longer, is a sign of overload.
 const SLOW: u32 = 2;
 const SLOW_BY: Duration = Duration::from_millis(50);
-/// Rounds of a period. What is usual may change with time, and is seen only with less load: each
-/// period begins with two rounds at half the limit.
-const PERIOD: u32 = 50;
-const TRIED: u32 = 2;
+/// Rounds of a period. What is usual changes with time, and is seen only with less load: each period
+/// begins with two rounds of each step at a quarter of the limit, the second of which tells.
+const PERIOD: u32 = 200;
+const TRIED: usize = 2;
 /// Refusals within this time are one.
 const TOGETHER: Duration = Duration::from_secs(1);
 const DECREASE_FOR_LATENCY: f64 = 0.8;
@@ -91,17 +91,21 @@ impl ConcurrencyLimit {
         self.reached |= under_way >= self.now();
         let least = LEAST_ANSWERS.max(self.now());
         if self.steps.iter().all(|known| known.name != step) && self.steps.len() < MOST_STEPS {
-            self.steps.push(Step { name: step, latencies: Vec::new(), usual: [None, None] });
+            self.steps.push(Step { name: step, latencies: Vec::new(), usual: None });
         }
-        let Some(step) = self.steps.iter_mut().find(|known| known.name == step) else { return };
-        let Some(is_slow) = step.answered(latency, least) else { return };
+        let Some(index) = self.steps.iter().position(|known| known.name == step) else { return };
+        let Some(step) = self.steps.get_mut(index) else { return };
+        let Some(median) = step.answered(latency, least) else { return };
         self.rounds += 1;
+        let steps = self.steps.len();
+        // With as little load as there can be, whatever it takes is not our doing.
+        let is_calm = self.now() <= min || (self.tried.is_some() && self.rounds as usize > steps);
+        let is_slow = self.steps.get_mut(index).is_some_and(|step| step.judge(median, is_calm));
         if self.rounds == PERIOD {
             self.rounds = 0;
-            self.steps.iter_mut().for_each(|step| step.usual = [step.usual[1], None]);
             self.tried = Some(self.limit);
-            self.limit = (self.limit / 2.0).max(float(min));
-        } else if self.rounds == TRIED
+            self.limit = (self.limit / 4.0).max(float(min));
+        } else if self.rounds as usize >= TRIED * steps
             && let Some(limit) = self.tried.take()
         {
             self.limit = limit;
@@ -128,8 +132,8 @@ impl ConcurrencyLimit {
 }
 
 impl Step {
-    /// Whether a round that ends with this answer was slow.
-    fn answered(&mut self, latency: Duration, least: usize) -> Option<bool> {
+    /// The median of a round that ends with this answer.
+    fn answered(&mut self, latency: Duration, least: usize) -> Option<Duration> {
         self.latencies.push(latency);
         if self.latencies.len() < least {
             return None;
@@ -139,9 +143,14 @@ impl Step {
         let (_, median, _) = self.latencies.select_nth_unstable(middle);
         let median = *median;
         self.latencies.clear();
-        self.usual[1] = Some(self.usual[1].map_or(median, |fastest| fastest.min(median)));
-        let usual = self.usual.iter().flatten().min().copied().unwrap_or(median);
-        Some(median > usual * SLOW && median > usual + SLOW_BY)
+        Some(median)
+    }
+
+    /// Whether a round was slow. A calm one is usual, however long it took.
+    fn judge(&mut self, median: Duration, is_calm: bool) -> bool {
+        let usual = self.usual.filter(|_| !is_calm).unwrap_or(median);
+        self.usual = Some(usual.min(median));
+        median > usual * SLOW && median > usual + SLOW_BY
     }
 }
 
@@ -174,7 +183,7 @@ mod tests {
         let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 1, max: 64 });
         run(&mut limit, 2000, 20);
         let (least, most) = run(&mut limit, 100_000, 20);
-        assert!(least >= 8 && most <= 42, "{least} to {most}");
+        assert!(least >= 4 && most <= 42, "{least} to {most}");
         // The server loses most of its workers.
         run(&mut limit, 400, 5);
         let (_, most) = run(&mut limit, 100_000, 5);
@@ -206,7 +215,8 @@ mod tests {
             let millis = if number % 40 == 0 { 20_000 } else { millis };
             let under_way = limit.now();
             limit.answered(step, Duration::from_millis(millis), under_way);
-            assert!(number < 300 || limit.now() >= 4, "{number}: {}", limit.now());
+            // A quarter is tried now and then.
+            assert!(number < 300 || limit.now() >= 2, "{number}: {}", limit.now());
         }
     }
 
@@ -226,5 +236,20 @@ mod tests {
             limit.answered("put", Duration::from_secs(1), under_way);
         }
         assert!(limit.now() >= 4, "another network, another latency");
+    }
+
+    #[test]
+    fn what_less_load_does_not_mend_is_not_our_doing() {
+        let mut limit = ConcurrencyLimit::new(Concurrency::Adaptive { min: 1, max: 16 });
+        run(&mut limit, 2000, 1000);
+        assert_eq!(limit.now(), 16);
+        // All of a sudden everything takes three times as long, at any load.
+        let mut answers = 0;
+        while answers < 400 {
+            let under_way = limit.now();
+            limit.answered("put", Duration::from_millis(300), under_way);
+            answers += 1;
+        }
+        assert!(limit.now() >= 8, "{} after {answers} answers", limit.now());
     }
 }

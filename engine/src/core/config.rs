@@ -93,6 +93,8 @@ pub struct LaneConfig {
     pub on_outage: OnOutage,
     /// Retries as a share of first attempts, beside ten a second. `None`: no limit.
     pub retry_budget: Option<f64>,
+    /// How long its provider has asked to be left alone, before this core began, and what it said.
+    pub wait: Option<(Duration, String)>,
 }
 
 /// Retries as a share of first attempts, unless configured otherwise.
@@ -188,6 +190,7 @@ impl LaneConfig {
             breaker: BreakerOptions::default(),
             on_outage: OnOutage::default(),
             retry_budget: Some(DEFAULT_RETRY_BUDGET),
+            wait: None,
         }
     }
 

@@ -179,19 +179,21 @@ impl Lane {
         self.retries.push_back(delivery);
     }
 
-    /// The next delivery to send.
-    pub(crate) fn pop(&mut self, now: Duration) -> Option<DeliveryId> {
+    /// The next delivery to send, and whether that is a retry.
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<(DeliveryId, bool)> {
         if !self.retries.is_empty() && self.retry_blocked(now).is_none() {
-            if let Some(budget) = &mut self.retry_budget {
-                budget.spend();
-            }
-            return self.retries.pop_front();
+            return Some((self.retries.pop_front()?, true));
         }
-        let next = self.ready.pop_front()?;
-        if let Some(budget) = &mut self.retry_budget {
-            budget.earn();
+        Some((self.ready.pop_front()?, false))
+    }
+
+    /// A delivery is sent indeed: some of those that wait have been given up.
+    pub(crate) fn attempted(&mut self, is_retry: bool) {
+        match &mut self.retry_budget {
+            Some(budget) if is_retry => budget.spend(),
+            Some(budget) => budget.earn(),
+            None => {}
         }
-        Some(next)
     }
 
     /// When the next retry may be made, where one has to wait for it.
@@ -220,12 +222,12 @@ impl Lane {
     }
 
     /// Ends a wait that is the engine's own idea, as a person knows better. What a provider has asked
-    /// for stays (D9).
-    pub(crate) fn cut_short(&mut self, now: Duration) {
+    /// for stays (D9). Gives what is left of the wait.
+    pub(crate) fn cut_short(&mut self, now: Duration) -> Option<Duration> {
         let promised = self.promised.max(now);
-        if let Some(pause) = &mut self.pause {
-            pause.until = pause.until.min(promised);
-        }
+        let pause = self.pause.as_mut()?;
+        pause.until = pause.until.min(promised);
+        Some(pause.until.saturating_sub(now))
     }
 
     pub(crate) fn breaker(&self) -> BreakerState {
@@ -329,6 +331,9 @@ impl Lane {
         wish: Option<Duration>,
     ) -> Option<Option<Duration>> {
         let wait = self.breaker.bad(now, delivery)?;
+        if let Some(wish) = wish {
+            self.promised = self.promised.max(now.saturating_add(wish));
+        }
         // Requests that were under way when it opened say nothing new.
         let paused = self.pause.is_some_and(|pause| pause.why == PauseReason::Outage);
         let wait = if paused { wish.unwrap_or_default() } else { wait.max(wish.unwrap_or_default()) };

@@ -55,6 +55,16 @@ impl Core {
         }
     }
 
+    /// What providers have asked for before this core began still holds (D9).
+    pub(super) fn go_on_waiting(&mut self) {
+        let waits: Vec<_> = self.config.lanes.iter_mut().map(|lane| lane.wait.take()).collect();
+        for (lane, (wait, said)) in waits.into_iter().enumerate().filter_map(|(lane, wait)| Some((lane, wait?))) {
+            let now = self.now.mono;
+            let pause = self.lanes.get_mut(lane).and_then(|state| state.throttled(now, Some(wait)));
+            self.lane_pauses(lane, pause, PauseReason::Throttled, &Reason::new("throttled", said));
+        }
+    }
+
     fn wait_for_budget(&mut self, lane: usize, until: Duration) {
         let now = self.now.mono;
         let wait = until.saturating_sub(now);
@@ -136,9 +146,12 @@ impl Core {
         let now = self.now.mono;
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let was_held = state.set_by_hand(false);
-        state.cut_short(now);
+        let left = state.cut_short(now);
         if was_held {
             self.fact(Fact::LaneReleased { lane });
+        }
+        if let Some(left) = left {
+            self.set_timer(left, Timer::Lane(lane));
         }
         self.resume_lane(lane);
         self.release_held(lane);

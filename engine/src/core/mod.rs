@@ -144,7 +144,7 @@ impl Core {
         config.check()?;
         let intake = Intake::new(config.limits.event_bytes, &config.routes).map_err(CoreError)?;
         let lanes = config.lanes.iter().map(|lane| Lane::new(lane, config.shared_budgets, now)).collect();
-        Ok(Self {
+        let mut core = Self {
             config,
             intake,
             random: fastrand::Rng::with_seed(seed),
@@ -166,7 +166,9 @@ impl Core {
             effects: Effects::default(),
             #[cfg(test)]
             bug: None,
-        })
+        };
+        core.go_on_waiting();
+        Ok(core)
     }
 
     /// Takes note of what has happened. Effects gather until [`take_effects`](Self::take_effects),

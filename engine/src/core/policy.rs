@@ -37,13 +37,10 @@ pub(crate) fn decide(verdict: Verdict, sent: &Outbound, can: Capabilities, wall:
         Verdict::Unchanged { remote_id } => Decision::Complete { remote_id, unchanged: true },
         Verdict::Reject(reason) => Decision::DeadLetter { kind: FailureKind::Rejected, reason },
         Verdict::Retry { reason, after } => Decision::Retry { reason, after: wait(after), in_doubt: false },
-        Verdict::Throttle { reason, after, scope: _, in_doubt } => match sent.replay {
-            Replay::Unsafe if in_doubt && !can.look_up => Decision::DeadLetter { kind: FailureKind::Ambiguous, reason },
-            replay => {
-                let in_doubt = in_doubt && replay == Replay::Unsafe;
-                Decision::Throttle { reason, after: wait(after), in_doubt }
-            }
-        },
+        Verdict::Throttle { reason, after, scope: _, in_doubt } => {
+            let in_doubt = in_doubt && sent.replay == Replay::Unsafe;
+            Decision::Throttle { reason, after: wait(after), in_doubt }
+        }
         Verdict::Unauthenticated(reason) => Decision::Unauthenticated(reason),
         Verdict::Unknown { reason, after } => doubt(reason, wait(after), sent, can),
     }
@@ -63,9 +60,22 @@ pub(crate) fn decide_fault(fault: &TransportFault, sent: &Outbound, can: Capabil
     }
 }
 
+/// What becomes of an event whose conversation has ended with that decision; `wrote` where an earlier
+/// request of it may have created something. D7: what is in doubt and can't be looked up isn't sent
+/// again.
+pub(crate) fn settle(decision: Decision, wrote: bool, can: Capabilities) -> Decision {
+    match decision {
+        Decision::Throttle { reason, in_doubt: true, .. } if !can.look_up => {
+            Decision::DeadLetter { kind: FailureKind::Ambiguous, reason }
+        }
+        decision if wrote => after_a_write(decision, can),
+        decision => decision,
+    }
+}
+
 /// What follows where an earlier request of the conversation may have created something: what
 /// isn't finished is in doubt, and a connector that can't look up can't resolve it (D7).
-pub(crate) fn after_a_write(decision: Decision, can: Capabilities) -> Decision {
+fn after_a_write(decision: Decision, can: Capabilities) -> Decision {
     let reason = match decision {
         Decision::Complete { .. } | Decision::DeadLetter { .. } => return decision,
         _ if can.look_up => return decision,
@@ -142,7 +152,9 @@ mod tests {
             scope: syncline_sdk::Scope::Account,
             in_doubt,
         };
-        let decide = |in_doubt, replay, can| decide(verdict(in_doubt), &sent(replay), can, SystemTime::UNIX_EPOCH);
+        let decide = |in_doubt, replay, can| {
+            settle(decide(verdict(in_doubt), &sent(replay), can, SystemTime::UNIX_EPOCH), false, can)
+        };
         let in_doubt = |decision| matches!(decision, Decision::Throttle { in_doubt: true, .. });
         assert!(in_doubt(decide(true, Replay::Unsafe, LOOKS_UP)));
         assert!(!in_doubt(decide(true, Replay::Safe, BLIND)) && !in_doubt(decide(false, Replay::Unsafe, BLIND)));

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use futures_util::future::join_all;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::work::LaneRuntime;
@@ -13,44 +15,49 @@ use crate::state::StateStore;
 
 /// How often it is asked what other members have been told.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long a start waits for the store to say what was paused.
+/// How long the store may take to say what is paused, or to take note of it.
 const PATIENCE: Duration = Duration::from_secs(2);
 const HELD: &[u8] = b"paused";
 
 /// What the store says of each lane.
 pub(super) struct Holds {
     store: Arc<dyn StateStore>,
-    names: Vec<Arc<str>>,
-    known: Vec<bool>,
+    lanes: Vec<Known>,
+}
+
+struct Known {
+    destination: Arc<str>,
+    held: bool,
+    /// Whether the store has said anything yet.
+    told: bool,
 }
 
 impl Holds {
     pub(super) fn new(store: Arc<dyn StateStore>, lanes: &[Arc<LaneRuntime>]) -> Self {
-        let names: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.destination)).collect();
-        Self { store, known: vec![false; names.len()], names }
-    }
-
-    /// What was paused before this member began.
-    pub(super) async fn before_the_start(&mut self) -> Vec<Input> {
-        tokio::time::timeout(PATIENCE, self.changes()).await.unwrap_or_default()
+        let known =
+            |lane: &Arc<LaneRuntime>| Known { destination: Arc::clone(&lane.destination), held: false, told: false };
+        Self { store, lanes: lanes.iter().map(known).collect() }
     }
 
     /// What has changed since the last time. Where the store doesn't answer, nothing has.
-    async fn changes(&mut self) -> Vec<Input> {
+    pub(super) async fn changes(&mut self) -> Vec<Input> {
+        let keys: Vec<_> = self.lanes.iter().map(|lane| key(&lane.destination)).collect();
+        let notes = join_all(keys.iter().map(|key| tokio::time::timeout(PATIENCE, self.store.note(key)))).await;
         let mut changes = Vec::new();
-        for (lane, (name, known)) in self.names.iter().zip(&mut self.known).enumerate() {
-            let Ok(note) = self.store.note(&key(name)).await else { continue };
+        for (index, (known, note)) in self.lanes.iter_mut().zip(notes).enumerate() {
+            let Ok(Ok(note)) = note else { continue };
+            known.told = true;
             let held = note.as_deref() == Some(HELD);
-            if std::mem::replace(known, held) != held {
-                changes.push(if held { Input::Hold(lane) } else { Input::GoOn(lane) });
+            if std::mem::replace(&mut known.held, held) != held {
+                changes.push(if held { Input::Hold(index) } else { Input::GoOn(index) });
             }
         }
         changes
     }
 
-    /// Goes on asking, where other members can be told something.
+    /// Goes on asking where other members can be told something, and where the store hasn't said anything yet.
     pub(super) async fn watch(mut self, answers: UnboundedSender<Input>) {
-        while self.store.shares_budgets() {
+        while self.store.shares_budgets() || self.lanes.iter().any(|lane| !lane.told) {
             tokio::time::sleep(EVERY).await;
             for change in self.changes().await {
                 // The loop is gone only when the engine has stopped.
@@ -60,14 +67,36 @@ impl Holds {
     }
 }
 
-/// Remembers what a person has asked for here.
-pub(super) fn remember(store: &Arc<dyn StateStore>, lane: &LaneRuntime, held: bool) {
-    let (store, name) = (Arc::clone(store), Arc::clone(&lane.destination));
-    tokio::spawn(async move {
-        if let Err(error) = store.set_note(&key(&name), if held { HELD } else { b"" }).await {
-            warn!(destination = %name, %error, "the pause by hand, or its end, holds for this instance and until it ends only");
+/// Writes down what people ask for here, one thing after the other.
+pub(super) struct Notes {
+    wishes: UnboundedSender<(Arc<str>, bool)>,
+    writer: JoinHandle<()>,
+}
+
+impl Notes {
+    pub(super) fn new(store: Arc<dyn StateStore>) -> Self {
+        let (wishes, asked) = unbounded_channel();
+        Self { wishes, writer: tokio::spawn(write(store, asked)) }
+    }
+
+    pub(super) fn remember(&self, lane: &LaneRuntime, held: bool) {
+        // The writer ends with this.
+        let _ = self.wishes.send((Arc::clone(&lane.destination), held));
+    }
+
+    /// Waits until all is written, though not for ever.
+    pub(super) async fn finish(self) {
+        drop(self.wishes);
+        let _ = tokio::time::timeout(PATIENCE, self.writer).await;
+    }
+}
+
+async fn write(store: Arc<dyn StateStore>, mut asked: UnboundedReceiver<(Arc<str>, bool)>) {
+    while let Some((destination, held)) = asked.recv().await {
+        if let Err(error) = store.set_note(&key(&destination), if held { HELD } else { b"" }).await {
+            warn!(%destination, %error, "what was asked for by hand holds for this instance only, and until it ends");
         }
-    });
+    }
 }
 
 fn key(destination: &str) -> String {

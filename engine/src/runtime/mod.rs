@@ -37,7 +37,7 @@ use crate::record::{Record, TopicPartition};
 use crate::source::{Closed, EventSource, SourceEvent};
 use crate::state::StateStore;
 use heal::Healer;
-use holds::Holds;
+use holds::{Holds, Notes};
 use observe::Observer;
 
 /// Resolves when the engine is to stop.
@@ -122,7 +122,8 @@ impl Runtime {
         let mut unfence_at = None;
         pulse.beat();
         let mut holds = Holds::new(Arc::clone(&self.drivers.store), &self.lanes);
-        inputs.extend(holds.before_the_start().await);
+        inputs.extend(holds.changes().await);
+        let notes = Notes::new(Arc::clone(&self.drivers.store));
         while let Some(input) = inputs.pop_front() {
             self.core.handle(now(start), input);
         }
@@ -166,7 +167,7 @@ impl Runtime {
                     inputs.push_back(Input::Drain(None));
                 }
                 Some(input) = self.controlled.recv() => {
-                    self.remember(&input);
+                    self.remember(&input, &notes);
                     if matches!(input, Input::Drain(_)) && !stopping {
                         stopping = true;
                         self.stopping();
@@ -200,19 +201,29 @@ impl Runtime {
             }
             self.waiting.feed(&mut self.core, now(start));
         };
+        observer.forget_pauses();
         drop(beside);
-        self.close(drained).await
+        let report = self.close(drained).await;
+        // What people have asked for meanwhile is for the next run.
+        while let Ok(input) = self.controlled.try_recv() {
+            self.remember(&input, &notes);
+        }
+        notes.finish().await;
+        report
     }
 
     /// What a person has asked for outlives this run.
-    fn remember(&self, input: &Input) {
+    fn remember(&self, input: &Input, notes: &Notes) {
         let (lane, held) = match input {
             Input::Hold(lane) => (*lane, true),
             Input::GoOn(lane) => (*lane, false),
             _ => return,
         };
         if let Some(lane) = self.lanes.get(lane) {
-            holds::remember(&self.drivers.store, lane, held);
+            notes.remember(lane, held);
+            if !held {
+                lane.credentials.try_again();
+            }
         }
     }
 
@@ -236,6 +247,7 @@ impl Runtime {
             }
             SourceEvent::Lost(partitions) => {
                 warn!(partitions = %names(&partitions), "partitions were lost to another member of the group");
+                self.drivers.pulse.fence();
                 self.waiting.drop_those_of(&partitions);
                 self.board.unassigned(&partitions);
                 inputs.push_back(Input::Lost(partitions));
@@ -261,6 +273,8 @@ impl Runtime {
             self.source.resume(std::mem::take(&mut effects.resumes));
         }
         if !effects.released.is_empty() {
+            // What still waits for a token must not be sent for them.
+            self.drivers.pulse.fence();
             self.source.release(std::mem::take(&mut effects.released));
         }
         if !effects.gone.is_empty() {
@@ -291,7 +305,9 @@ impl Runtime {
         }
     }
 
-    async fn close(mut self, drained: Drained) -> Result<RunReport, EngineError> {
+    async fn close(&mut self, drained: Drained) -> Result<RunReport, EngineError> {
+        // Another run may take over: what still waits for a token is never sent.
+        self.drivers.pulse.fence();
         let closed = self.source.close(self.close_deadline).await;
         let report = RunReport { abandoned: drained.abandoned, closed };
         match closed {

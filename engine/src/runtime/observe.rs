@@ -118,7 +118,7 @@ impl Observer {
         let in_flight_bytes = gauge!("syncline_in_flight_bytes");
         let store_up = gauge!("syncline_state_store_up");
         store_up.set(1.0);
-        Self {
+        let observer = Self {
             lanes: meters,
             homeless,
             in_flight_events,
@@ -130,6 +130,16 @@ impl Observer {
             ages_at: None,
             aged: false,
             ages: FxHashMap::default(),
+        };
+        observer.forget_pauses();
+        observer
+    }
+
+    /// What an engine before this one has told of its destinations, or this one of its own, is over.
+    pub(super) fn forget_pauses(&self) {
+        for lane in 0..self.lanes.len() {
+            self.resumed(lane);
+            self.by_hand_gauge(lane).set(0.0);
         }
     }
 

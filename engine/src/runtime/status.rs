@@ -39,7 +39,7 @@ pub struct EngineStatus {
 }
 
 /// How a destination is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DestinationStatus {
     /// Its name.
     pub name: String,
@@ -94,16 +94,7 @@ struct Inner {
 impl Board {
     pub(crate) fn new(destinations: impl Iterator<Item = Arc<str>>) -> Self {
         let destinations = destinations
-            .map(|name| DestinationStatus {
-                name: name.to_string(),
-                paused: None,
-                pause_reason: None,
-                paused_until: None,
-                paused_by_hand: false,
-                concurrency: 0,
-                breaker: "closed",
-                budgets: Vec::new(),
-            })
+            .map(|name| DestinationStatus { name: name.to_string(), breaker: "closed", ..DestinationStatus::default() })
             .collect();
         Self { inner: Mutex::new(Inner { destinations, ..Inner::default() }) }
     }

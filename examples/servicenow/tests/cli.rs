@@ -175,6 +175,6 @@ fn an_unreachable_broker_is_waited_for_and_a_signal_stops_it_gracefully() {
 
 fn ask(address: &str, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nconnection: close\r\n\r\n").unwrap();
     std::io::read_to_string(stream).unwrap()
 }

@@ -46,7 +46,8 @@ impl Admin {
 
     async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = self.connect().await;
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", self.headers);
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nconnection: close\r\n{}\r\n", self.headers);
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
@@ -76,7 +77,10 @@ async fn what_is_done_to_the_admin_server_delays_no_delivery() {
     assert_eq!(admin.get("/healthz").await, (200, "ok\n".to_owned()));
 
     let mut large = admin.connect().await;
-    large.write_all(b"POST /api/v1/status HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n").await.unwrap();
+    large
+        .write_all(b"POST /api/v1/status HTTP/1.1\r\nhost: 127.0.0.1:8080\r\ncontent-length: 1000000000\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = [0; 12];
     large.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
@@ -84,7 +88,7 @@ async fn what_is_done_to_the_admin_server_delays_no_delivery() {
     let mut held = Vec::new();
     // It asks for far more than the sockets' buffers hold, and reads nothing.
     let mut unread = admin.connect().await;
-    unread.write_all("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10_000).as_bytes()).await.unwrap();
+    unread.write_all("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1:8080\r\n\r\n".repeat(10_000).as_bytes()).await.unwrap();
     held.push(unread);
     for _ in 0..100 {
         let mut slow = admin.connect().await;

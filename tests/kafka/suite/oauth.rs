@@ -115,8 +115,12 @@ async fn tokens_that_are_revoked_in_mid_flight_cost_one_refresh() {
     let many = stage.scene.crm.wait_until(|crm| crm.fired(look_ups) == COUNT as u64, PATIENCE).await;
     assert!(many, "{:?}", stage.scene.crm.totals());
     stage.scene.crm.revoke_tokens();
-    // The creates come with the token that is no longer one.
+    // The creates come with the token that is no longer one, and are answered when all are there.
+    let creates = stage.scene.crm.add_rule(Rule::new(Fault::Held).method("POST"));
     stage.scene.crm.remove_rule(look_ups);
+    let many = stage.scene.crm.wait_until(|crm| crm.fired(creates) == COUNT as u64, PATIENCE).await;
+    assert!(many, "{:?}", stage.scene.crm.totals());
+    stage.scene.crm.remove_rule(creates);
     stage.all_is_delivered_once(COUNT).await;
     assert!(stage.scene.crm.totals().statuses[&401] > 10, "{:?}", stage.scene.crm.totals());
     assert_eq!(stage.token_requests(), [200, 200]);

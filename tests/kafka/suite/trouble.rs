@@ -105,6 +105,10 @@ async fn a_storm_of_429_fills_no_memory_and_ends_well() {
     let mut scene = Scene::new().await;
     Admin::listen(&mut scene);
     scene.set("SYNCLINE__LIMITS__IN_FLIGHT_EVENTS", "60");
+    // What it finds out about the CRM is another matter.
+    scene.set("SYNCLINE__DESTINATIONS__0__NAME", "servicenow");
+    scene.set("SYNCLINE__DESTINATIONS__0__TYPE", "servicenow");
+    scene.set("SYNCLINE__DESTINATIONS__0__CONCURRENCY", "8");
     scene.crm.add_rule(Rule::new(Fault::throttle(1)));
     scene.broker.produce_all(customers(COUNT)).await;
     let service = scene.run();

@@ -1,5 +1,6 @@
 //! What can be asked.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +108,11 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
         let error = json!({ "error": "a web page may not change anything here" });
         return (StatusCode::FORBIDDEN, Json(error)).into_response();
     }
+    // A page of anywhere can have a name that resolves to this address, and then read what it answers.
+    if shared.token.is_none() && !is_asked_for_locally(&request) {
+        let error = json!({ "error": "without a token, ask for this by a loopback address or as localhost" });
+        return (StatusCode::FORBIDDEN, Json(error)).into_response();
+    }
     if shared.admits(&request) {
         return next.run(request).await;
     }
@@ -135,6 +141,13 @@ impl Shared {
 /// reach this address send a POST, and needs to see no answer.
 fn is_of_a_web_page(request: &Request) -> bool {
     request.headers().contains_key(header::ORIGIN) || request.headers().contains_key("sec-fetch-site")
+}
+
+fn is_asked_for_locally(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// No request has a body worth reading, and none may take long.

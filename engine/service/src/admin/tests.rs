@@ -52,7 +52,7 @@ impl Server {
     }
 
     async fn get(&self, path: &str, header: &str) -> String {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n")).await
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nconnection: close\r\n{header}\r\n")).await
     }
 }
 
@@ -93,9 +93,10 @@ async fn a_token_guards_everything_but_the_probes() {
 #[tokio::test]
 async fn it_reads_no_bodies_and_writes_nothing() {
     let server = server(None).await;
-    let posted = server.ask("POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\nx").await;
+    let posted =
+        server.ask("POST /healthz HTTP/1.1\r\nhost: 127.0.0.1:8080\r\ncontent-length: 99999999\r\n\r\nx").await;
     assert!(posted.starts_with("HTTP/1.1 413"), "{posted}");
-    let posted = server.ask("POST /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let posted = server.ask("POST /api/v1/status HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nconnection: close\r\n\r\n").await;
     assert!(posted.starts_with("HTTP/1.1 405"), "{posted}");
 }
 
@@ -112,7 +113,7 @@ async fn destinations_are_paused_by_those_who_may() {
     let server = server(Some("s3cret")).await;
     let post = async |path: &str, header: &str| {
         let request = format!(
-            "POST /api/v1/destinations/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n{header}\r\n"
+            "POST /api/v1/destinations/{path} HTTP/1.1\r\nhost: 127.0.0.1:8080\r\ncontent-length: 0\r\nconnection: close\r\n{header}\r\n"
         );
         server.ask(&request).await
     };
@@ -130,4 +131,19 @@ async fn destinations_are_paused_by_those_who_may() {
     assert!(server.get("/api/v1/destinations/crm/pause", authorized).await.starts_with("HTTP/1.1 405"));
     assert!(server.get("/api/v1/destinations", authorized).await.ends_with("[]"));
     assert!(server.get("/api/v1/destinations/crn", authorized).await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn without_a_token_only_local_names_are_answered() {
+    let server = server(None).await;
+    let ask = async |host: &str| {
+        let request = format!("GET /api/v1/status HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        server.ask(&request).await
+    };
+    for host in ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "LOCALHOST", "[::1]:8080", "[::1]"] {
+        assert!(ask(host).await.starts_with("HTTP/1.1 200"), "{host}");
+    }
+    for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil"] {
+        assert!(ask(host).await.starts_with("HTTP/1.1 403"), "{host}");
+    }
 }

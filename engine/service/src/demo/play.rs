@@ -51,7 +51,7 @@ pub(super) async fn play(
     let config = configure(crm.kind, fake.as_ref(), &bootstrap)?;
     let metrics = Metrics::install(logging.dropped()).map_err(|error| failed("metrics", &error))?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let engine = assemble::engine(&config, Arc::new(MemoryStore::default()))
+    let engine = assemble::engine(&config, Arc::new(MemoryStore::default()), &assemble::Waits::new())
         .secrets(Secrets(fake.secrets()))
         .shutdown(async move { drop(stopped.await) })
         .build()

@@ -145,8 +145,13 @@ impl Budget {
                 // The grant is older than its answer.
                 wallet.until = asked.saturating_add(drawn.valid_for);
                 wallet.not_before = if drawn.granted == 0 { now.saturating_add(drawn.again_in) } else { now };
+                // A store that takes longer to answer than its answer holds can't be gone by.
+                if drawn.granted > 0 && wallet.until <= now {
+                    wallet.alone_until = now.saturating_add(ALONE);
+                }
             }
-            None => wallet.alone_until = now.saturating_add(ALONE),
+            // It may have taken long to say nothing, and will the next time.
+            None => wallet.alone_until = now.saturating_add(ALONE.max(now.saturating_sub(asked))),
         }
     }
 

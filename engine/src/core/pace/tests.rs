@@ -96,7 +96,6 @@ fn a_shared_budget_is_drawn_in_portions() {
     pacer.drawn(0, drawn(8, SECOND * 10), SECOND * 2);
     assert_eq!(spend(&mut pacer, SECOND * 2), 8);
     assert_eq!(pacer.room(SECOND * 2), Admission::Draw);
-    // Granted in vain: it came too late to be used.
     pacer.draws(&destination, 1, SECOND * 2);
     pacer.drawn(0, drawn(1, SECOND), SECOND * 2);
     assert_eq!((pacer.room(SECOND * 2), pacer.room(SECOND * 3)), (Admission::Go, Admission::Draw));
@@ -105,6 +104,20 @@ fn a_shared_budget_is_drawn_in_portions() {
     pacer.drawn(0, drawn(0, SECOND), SECOND * 3);
     assert_eq!(pacer.room(SECOND * 3), Admission::Wait(SECOND * 6));
     assert_eq!(pacer.room(SECOND * 6), Admission::Draw);
+}
+
+#[test]
+fn a_store_that_is_slower_than_its_answers_hold_is_gone_without() {
+    let options = PaceOptions { quotas: vec![hourly(1000, false)], ..PaceOptions::default() };
+    let mut pacer = Pacer::new(&options, true, at(SECOND));
+    pacer.draws(&"crm".into(), 1, SECOND);
+    pacer.drawn(0, drawn(8, Duration::from_millis(60)), SECOND + Duration::from_millis(70));
+    assert_eq!(pacer.room(SECOND * 2), Admission::Go);
+    // One that says nothing for three seconds isn't asked for as long.
+    let asked = SECOND * 10;
+    assert_eq!((pacer.room(asked), pacer.draws(&"crm".into(), 1, asked).len()), (Admission::Draw, 1));
+    pacer.drawn(0, None, SECOND * 13);
+    assert_eq!((pacer.room(SECOND * 15), pacer.room(SECOND * 16)), (Admission::Go, Admission::Draw));
 }
 
 #[test]

@@ -176,3 +176,74 @@ fn a_conversation_that_waits_for_a_budget_holds_no_partition_up() {
         assert_eq!(drained.abandoned, 0, "it isn't waited for");
     }
 }
+
+fn wishing(status: u16, seconds: u32) -> syncline_sdk::Reply {
+    let mut reply = reply(status);
+    reply.headers.push(("retry-after".into(), seconds.to_string()));
+    reply
+}
+
+#[test]
+fn a_wish_beneath_another_wait_is_kept_to_the_second_after_a_resume_by_hand() {
+    let mut bench = bench(|_| {});
+    (0..6).for_each(|offset| bench.tell(Input::Record(event(offset, &entity(offset)))));
+    for offset in 0..5 {
+        bench.answer(&format!("/e{offset}"), 503);
+    }
+    // The breaker waits for four seconds, the provider asks for three.
+    let call = bench.take("/e5");
+    bench.tell(Input::Replied(call, wishing(429, 3)));
+    bench.pass(SECOND);
+    bench.tell(Input::GoOn(0));
+    bench.pass(Duration::from_millis(1999));
+    assert!(bench.sends.is_empty(), "D9");
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.sends.len(), 1, "and no later");
+}
+
+#[test]
+fn an_outage_that_wishes_a_wait_gets_it() {
+    let mut bench = bench(|_| {});
+    (0..6).for_each(|offset| bench.tell(Input::Record(event(offset, &entity(offset)))));
+    while let Some(send) = bench.sends.pop() {
+        bench.tell(Input::Replied(send.call, wishing(503, 600)));
+    }
+    bench.tell(Input::GoOn(0));
+    bench.pass(SECOND * 599);
+    assert!(bench.sends.is_empty(), "D9");
+    bench.pass(SECOND);
+    assert!(!bench.sends.is_empty());
+}
+
+#[test]
+fn a_throttle_after_a_write_pauses_the_lane_although_the_event_is_lost_to_doubt() {
+    // It can't look up.
+    let mut bench = Bench::new();
+    bench.tell(Input::Record(event(0, "a")));
+    bench.tell(Input::Record(event(1, "b")));
+    bench.answer("/e1", 200);
+    bench.answer("/e0", 300);
+    let call = bench.take("/e0/next");
+    bench.tell(Input::Replied(call, wishing(429, 3600)));
+    assert_eq!(bench.letters.len(), 1);
+    bench.tell(Input::Record(event(2, "c")));
+    bench.pass(SECOND * 3599);
+    assert!(bench.sends.is_empty(), "D9");
+    bench.pass(SECOND);
+    assert_eq!(bench.open(), ["/e2"]);
+}
+
+#[test]
+fn what_was_asked_for_before_the_start_still_holds() {
+    let mut bench = bench(|lane| lane.wait = Some((SECOND * 100, "come back later".into())));
+    bench.tell(Input::Record(event(0, "a")));
+    let told = bench.facts.iter().any(|fact| match fact {
+        Fact::LanePaused { why: PauseReason::Throttled, reason, .. } => reason.message == "come back later",
+        _ => false,
+    });
+    assert!(told && bench.sends.is_empty());
+    bench.pass(SECOND * 99);
+    assert!(bench.sends.is_empty());
+    bench.pass(SECOND);
+    assert_eq!(bench.sends.len(), 1);
+}

@@ -31,7 +31,7 @@ pub use status::{BudgetState, DestinationStatus, EngineStatus};
 pub(crate) use work::LaneRuntime;
 
 use crate::EngineError;
-use crate::core::{Core, Drained, Effects, Input, Now};
+use crate::core::{Core, Drained, Effects, Fact, Input, Now};
 use crate::dlq::DeadLetterSink;
 use crate::record::{Record, TopicPartition};
 use crate::source::{Closed, EventSource, SourceEvent};
@@ -138,6 +138,10 @@ impl Runtime {
                     break None;
                 }
                 observer.observe(&effects.facts);
+                if effects.facts.iter().any(|fact| matches!(fact, Fact::Abandoned { .. })) {
+                    // What still waits for a token must not be sent for a partition that is let go.
+                    pulse.fence();
+                }
                 healer.observe(&effects.facts);
                 let drained = effects.drained;
                 self.carry_out(&mut effects, &answers, &mut inputs);
@@ -273,8 +277,6 @@ impl Runtime {
             self.source.resume(std::mem::take(&mut effects.resumes));
         }
         if !effects.released.is_empty() {
-            // What still waits for a token must not be sent for them.
-            self.drivers.pulse.fence();
             self.source.release(std::mem::take(&mut effects.released));
         }
         if !effects.gone.is_empty() {

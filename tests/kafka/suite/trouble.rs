@@ -109,7 +109,9 @@ async fn a_storm_of_429_fills_no_memory_and_ends_well() {
     scene.set("SYNCLINE__DESTINATIONS__0__NAME", "servicenow");
     scene.set("SYNCLINE__DESTINATIONS__0__TYPE", "servicenow");
     scene.set("SYNCLINE__DESTINATIONS__0__CONCURRENCY", "8");
-    scene.crm.add_rule(Rule::new(Fault::throttle(1)));
+    // Without the headers of a limit, which would be kept for the hour that they speak of.
+    let retry_after = RetryAfter::Seconds(1);
+    scene.crm.add_rule(Rule::new(Fault::Throttle { retry_after, rate_limit_headers: false }));
     scene.broker.produce_all(customers(COUNT)).await;
     let service = scene.run();
     let admin = Admin::of(&service).await;

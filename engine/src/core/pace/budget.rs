@@ -64,12 +64,17 @@ impl Budget {
         Self { name: Arc::clone(&quota.name), kind: Kind::Window(window), wallet: shared.then(Wallet::default) }
     }
 
-    pub(super) fn learned(name: &'static str, learned: Learned, reserve: f64, shared: bool) -> Self {
-        let window = Window::new(learned.limit, reserve, learned.length, learned.place);
+    pub(super) fn learned(name: &'static str, learned: Learned, reserve: f64, shared: bool, now: Duration) -> Self {
+        let window = Window::learned(learned, reserve, now);
         Self { name: name.into(), kind: Kind::Window(window), wallet: shared.then(Wallet::default) }
     }
 
     pub(super) fn room(&mut self, now: Duration) -> Room {
+        if let Kind::Window(window) = &mut self.kind
+            && window.is_unknown(now)
+        {
+            return Room::Free;
+        }
         let blocked = match (&mut self.kind, &self.wallet) {
             // The bucket is the shared one, unless the store can't be asked.
             (Kind::Rate(_), Some(wallet)) if now >= wallet.alone_until => None,

@@ -143,7 +143,7 @@ impl Pacer {
             if let Some(known) = self.budgets.iter_mut().find(|budget| *budget.name == *reading.name) {
                 known.learn(learned, sent_since, now.mono);
             } else if self.budgets.len() < MOST_BUDGETS {
-                let mut budget = Budget::learned(reading.name, learned, self.reserve, self.shared);
+                let mut budget = Budget::learned(reading.name, learned, self.reserve, self.shared, now.mono);
                 budget.learn(learned, sent_since, now.mono);
                 self.budgets.push(budget);
             }

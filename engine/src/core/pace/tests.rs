@@ -77,9 +77,17 @@ fn what_a_reply_tells_is_kept_before_the_first_refusal() {
     pacer.learn(&[reading(100, Some(40))], &reply, sequence, at(SECOND));
     assert_eq!(spend(&mut pacer, SECOND * 2), 30);
     assert_eq!(pacer.room(SECOND * 2), Admission::Wait(SECOND * 61));
-    // The next hour is as long as an hour, and nobody has told yet what others do in it.
-    assert_eq!(spend(&mut pacer, SECOND * 61), 90);
-    assert_eq!(pacer.room(SECOND * 61), Admission::Wait(SECOND * 61 + HOUR));
+    // Of the next hour nobody has told yet. The first reply does, and what was made counts.
+    let later = SECOND * 61;
+    for _ in 0..8 {
+        assert_eq!(pacer.room(later), Admission::Go);
+        pacer.take(later);
+        pacer.ended(later, true);
+    }
+    let told = QuotaReading { resets: Some(SystemTime::UNIX_EPOCH + HOUR * 2), ..reading(100, None) };
+    pacer.learn(&[told], &self::reply("Thu, 01 Jan 1970 01:00:00 GMT"), sequence + 38, at(later));
+    assert_eq!(spend(&mut pacer, later), 82);
+    assert_eq!(pacer.room(later), Admission::Wait(later + HOUR));
 }
 
 #[test]

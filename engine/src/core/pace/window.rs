@@ -49,6 +49,8 @@ pub(super) struct Window {
     probed: Option<Duration>,
     /// The last end that a reply has told of. What comes after it is a guess.
     told_end: Option<Duration>,
+    /// Where all that is known comes from replies: when the last one told.
+    heard: Option<Duration>,
 }
 
 /// How often a limit that others have used up is tried, where nobody tells when it opens again.
@@ -70,7 +72,23 @@ impl Window {
             told: None,
             probed: None,
             told_end: None,
+            heard: None,
         }
+    }
+
+    /// One that only replies tell of.
+    pub(super) fn learned(learned: Learned, reserve: f64, now: Duration) -> Self {
+        let window = Self::new(learned.limit, reserve, learned.length, learned.place);
+        Self { heard: Some(now), ..window }
+    }
+
+    /// Whether nobody has told of the present window: then there may be none any more.
+    pub(super) fn is_unknown(&mut self, now: Duration) -> bool {
+        self.forget(now);
+        self.heard.is_some_and(|heard| match self.place {
+            Place::Rolling => now.saturating_sub(heard) > self.length,
+            Place::Until { end, .. } => self.told_end != Some(end),
+        })
     }
 
     /// What we may use of the limit.
@@ -105,7 +123,7 @@ impl Window {
 
     /// Nothing where a request may be made now, else when to look again.
     pub(super) fn blocked(&mut self, now: Duration) -> Option<Duration> {
-        if self.used(now) < self.ours() {
+        if self.is_unknown(now) || self.used(now) < self.ours() {
             return None;
         }
         match self.place {
@@ -173,6 +191,7 @@ impl Window {
             }
         }
         (self.limit, self.length) = (learned.limit, learned.length);
+        self.heard = self.heard.map(|_| now);
         if let Some(remaining) = learned.remaining {
             let used = learned.limit.saturating_sub(remaining).saturating_add(sent_since);
             (self.others, self.told) = (used.saturating_sub(self.own()), Some(now));
@@ -321,6 +340,25 @@ mod tests {
         assert_eq!(window.blocked(TEN), None, "a late reply tells of the window before");
         window.learn(hour(TEN * 2, None), 0, TEN);
         assert_eq!((spend(&mut window, TEN), window.blocked(TEN)), (9, Some(TEN * 2)));
+    }
+
+    #[test]
+    fn a_limit_that_no_reply_tells_of_any_more_holds_nothing_back() {
+        for (place, end) in [(until(TEN), TEN), (Place::Rolling, SECOND * 12)] {
+            let told = Learned { limit: 5, remaining: Some(0), length: TEN, place };
+            let mut window = Window::learned(told, 0.0, SECOND);
+            window.learn(told, 0, SECOND);
+            assert!(window.blocked(SECOND).is_some(), "{place:?}");
+            for _ in 0..100 {
+                assert_eq!(window.blocked(end), None, "{place:?}");
+                window.take(end);
+                window.ended(end, true);
+            }
+            // It is told again, and what was made meanwhile counts.
+            let next = if place == Place::Rolling { place } else { until(TEN * 2) };
+            window.learn(Learned { limit: 101, remaining: None, length: TEN, place: next }, 0, end);
+            assert_eq!((window.used(end), spend(&mut window, end)), (100, 1), "{place:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A record-change event, as every connector sees it.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
@@ -54,7 +55,9 @@ pub struct Event {
     pub(crate) occurred_at: Option<String>,
     pub(crate) source: Option<String>,
     pub(crate) entity: Entity,
-    pub(crate) payload: Map<String, Value>,
+    /// Always an object, and kept as a value: validators take nothing else, and a copy for each event
+    /// would cost more than the validation.
+    pub(crate) payload: Value,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) extra: Map<String, Value>,
 }
@@ -84,7 +87,7 @@ impl Event {
             occurred_at: None,
             source: None,
             entity: Entity { kind: kind.to_owned(), id: Some(id.to_owned()), version: None },
-            payload: Map::new(),
+            payload: Value::Object(Map::new()),
             metadata: Map::new(),
             extra: Map::new(),
         }
@@ -135,6 +138,13 @@ impl Event {
     /// `payload`: the entity's fields. Empty where the event has none.
     #[must_use]
     pub fn payload(&self) -> &Map<String, Value> {
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.payload.as_object().unwrap_or(&NONE)
+    }
+
+    /// `payload` as one value: always an object, and empty where the event has none.
+    #[must_use]
+    pub fn payload_value(&self) -> &Value {
         &self.payload
     }
 
@@ -192,6 +202,7 @@ mod tests {
         assert_eq!(event.entity().kind, "customer");
         assert_eq!(event.external_key(), "key-123");
         assert!(event.payload().is_empty() && event.metadata().is_empty() && event.extra().is_empty());
+        assert_eq!(event.payload_value(), &serde_json::json!({}));
     }
 
     #[test]
@@ -208,6 +219,7 @@ mod tests {
         assert_eq!(event.external_key(), "42");
         assert_eq!(event.extra()["tenant"], "acme");
         assert_eq!(event.payload()["name"], "A");
+        assert_eq!(event.payload_value(), &serde_json::json!({ "name": "A" }));
     }
 
     #[test]

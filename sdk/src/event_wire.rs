@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for EventVisitor {
             occurred_at: occurred_at.flatten(),
             source: source.flatten(),
             entity: entity.ok_or_else(|| de::Error::missing_field("entity"))?.0,
-            payload: payload.flatten().unwrap_or_default(),
+            payload: Value::Object(payload.flatten().unwrap_or_default()),
             metadata: metadata.flatten().unwrap_or_default(),
             extra,
         })

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::auth::{Credentials, EnvAndFiles, Seams, SecretSource};
 use crate::core::{
-    Core, CoreConfig, CoreError, CoreLimits, LaterEvents, Now, OnStoreOutage, RetrySchedule, VersionPolicy,
+    Core, CoreConfig, CoreError, CoreLimits, Envelope, LaterEvents, Now, OnStoreOutage, PayloadSchemas, RetrySchedule,
+    VersionPolicy,
 };
 use crate::destination::Destination;
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
@@ -92,6 +93,8 @@ pub struct EngineBuilder {
     later_events: LaterEvents,
     on_store_outage: OnStoreOutage,
     versions: BTreeMap<String, VersionPolicy>,
+    envelope: Envelope,
+    schemas: PayloadSchemas,
     kafka: Option<KafkaOptions>,
     kafka_letters: Option<KafkaDeadLettersOptions>,
     source: Option<Box<dyn EventSource>>,
@@ -160,6 +163,18 @@ impl EngineBuilder {
     /// What the versions of an entity type mean. Default: [`VersionPolicy::default`].
     pub fn versions(mut self, entity: impl Into<String>, policy: VersionPolicy) -> Self {
         self.versions.insert(entity.into(), policy);
+        self
+    }
+
+    /// What becomes of keys that an event's format doesn't know. Default: they do no harm.
+    pub fn envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = envelope;
+        self
+    }
+
+    /// What payloads have to look like. Default: anything goes.
+    pub fn schemas(mut self, schemas: PayloadSchemas) -> Self {
+        self.schemas = schemas;
         self
     }
 
@@ -274,6 +289,8 @@ impl EngineBuilder {
             later_events: self.later_events,
             on_store_outage: self.on_store_outage,
             versions: self.versions,
+            envelope: self.envelope,
+            schemas: self.schemas,
             lease: store.lease(),
             shared_budgets: store.shares_budgets(),
         };

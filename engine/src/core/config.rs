@@ -8,8 +8,10 @@ use syncline_sdk::CrmConnector;
 
 use super::breaker::BreakerOptions;
 use super::concurrency::Concurrency;
+use super::envelope::Envelope;
 use super::pace::PaceOptions;
 use super::retry::RetrySchedule;
+use super::schemas::PayloadSchemas;
 use super::version::VersionPolicy;
 
 /// What the core has to know before it starts.
@@ -29,6 +31,10 @@ pub struct CoreConfig {
     pub on_store_outage: OnStoreOutage,
     /// Entity type → what its versions mean, where it isn't the default.
     pub versions: BTreeMap<String, VersionPolicy>,
+    /// What becomes of keys that an event's format doesn't know.
+    pub envelope: Envelope,
+    /// What payloads have to look like.
+    pub schemas: PayloadSchemas,
     /// The lease of the store's claims. One older than half of it is renewed before it is used.
     pub lease: Duration,
     /// Whether the store shares budgets among members.

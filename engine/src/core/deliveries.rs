@@ -113,6 +113,9 @@ impl Core {
             Ok(event) => Arc::new(event),
             Err((kind, reason)) => return self.refuse_record(id, None, kind, reason),
         };
+        if let Err(reason) = self.config.schemas.check(&event, size) {
+            return self.refuse_record(id, Some(event), FailureKind::Invalid, reason);
+        }
         let Some(lanes) = self.config.routes.get(&event.entity().kind).cloned() else {
             let message = format!("no route takes the entity type `{}`", event.entity().kind);
             return self.refuse_record(id, Some(event), FailureKind::Unrouted, Reason::new("no_route", message));

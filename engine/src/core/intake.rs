@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use syncline_sdk::{Event, Reason};
 
+use super::envelope::{Envelope, envelope_schema, has_known_keys_only};
+use super::explain::explain;
 use super::failure::FailureKind;
 use super::weight::weight;
 use crate::record::Record;
@@ -13,6 +15,7 @@ use crate::record::Record;
 #[derive(Debug)]
 pub(crate) struct Intake {
     explain: jsonschema::Validator,
+    envelope: Envelope,
     max_bytes: usize,
     /// The entity type of tombstones whose key is the bare id.
     tombstone_type: Option<String>,
@@ -27,14 +30,18 @@ pub(crate) type Refusal = (FailureKind, Reason);
 impl Intake {
     /// `routed` are the entity types that have a route: with only one, a tombstone's key can be
     /// the entity's bare id.
-    pub(crate) fn new(max_bytes: usize, routed: &BTreeMap<String, Vec<usize>>) -> Result<Self, String> {
-        let explain = jsonschema::validator_for(&envelope_schema()).map_err(|error| error.to_string())?;
+    pub(crate) fn new(
+        max_bytes: usize,
+        envelope: Envelope,
+        routed: &BTreeMap<String, Vec<usize>>,
+    ) -> Result<Self, String> {
+        let explain = jsonschema::validator_for(&envelope_schema(envelope)).map_err(|error| error.to_string())?;
         let mut types = routed.keys();
         let tombstone_type = match (types.next(), types.next()) {
             (Some(only), None) => Some(only.clone()),
             _ => None,
         };
-        Ok(Self { explain, max_bytes, tombstone_type })
+        Ok(Self { explain, envelope, max_bytes, tombstone_type })
     }
 
     /// The event that a record holds.
@@ -51,29 +58,24 @@ impl Intake {
             let message = "the value has so many objects and elements that it would take too much memory";
             return Err(invalid("event_too_large", message));
         }
-        Event::from_slice(value).map_err(|error| {
+        let event = Event::from_slice(value).map_err(|error| {
             if error.not_json {
                 return invalid("invalid_json", error.message);
             }
             invalid("invalid_event", self.explain(value).unwrap_or(error.message))
-        })
+        })?;
+        if self.envelope == Envelope::Strict && !has_known_keys_only(value) {
+            let message = self.explain(value).unwrap_or_else(|| "the event has an unknown key".to_owned());
+            return Err(invalid("invalid_event", message));
+        }
+        Ok(event)
     }
 
     /// Every rule of the schema that failed, with the place where. `None` where the schema finds
     /// nothing, as with a field that is there twice.
     fn explain(&self, value: &[u8]) -> Option<String> {
         let value: Value = serde_json::from_slice(value).ok()?;
-        // Masked: a dead letter's headers must not repeat the data.
-        let failures: Vec<_> = self
-            .explain
-            .iter_errors(&value)
-            .map(|error| {
-                let at = error.instance_path().as_str();
-                let keyword = error.kind().keyword().to_owned();
-                format!("at `{}`: {} ({keyword})", if at.is_empty() { "/" } else { at }, error.masked_with("the value"))
-            })
-            .collect();
-        (!failures.is_empty()).then(|| failures.join("; "))
+        explain("", self.explain.iter_errors(&value))
     }
 
     /// A record without a value is a delete of the entity in its key: `{"type":…,"id":…}`, or the
@@ -111,45 +113,21 @@ fn invalid(code: &'static str, message: impl Into<String>) -> Refusal {
     (FailureKind::Invalid, Reason::new(code, message))
 }
 
-/// The JSON Schema of an event. [`Event::from_slice`] is the fast path that accepts the same
-/// texts; the schema explains what it refuses.
-#[must_use]
-pub fn envelope_schema() -> Value {
-    let text = json!({ "type": "string", "minLength": 1 });
-    let label = json!({ "type": ["string", "integer", "null"], "minLength": 1 });
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A record-change event",
-        "type": "object",
-        "required": ["event_id", "idempotency_key", "entity"],
-        "properties": {
-            "event_id": text,
-            "idempotency_key": text,
-            "event_type": { "enum": ["record.created", "record.updated", "record.deleted", null] },
-            "event_version": { "type": ["integer", "null"] },
-            "occurred_at": { "type": ["string", "null"] },
-            "source": { "type": ["string", "null"] },
-            "entity": {
-                "type": "object",
-                "required": ["type"],
-                "properties": { "type": text, "id": label, "version": label }
-            },
-            "payload": { "type": ["object", "null"] },
-            "metadata": { "type": ["object", "null"] }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::TopicPartition;
     use bytes::Bytes;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn intake(types: &[&str]) -> Intake {
+        with(Envelope::Lenient, types)
+    }
+
+    fn with(envelope: Envelope, types: &[&str]) -> Intake {
         let routed = types.iter().map(|kind| ((*kind).to_owned(), vec![0])).collect();
-        Intake::new(1000, &routed).unwrap()
+        Intake::new(1000, envelope, &routed).unwrap()
     }
 
     fn record(key: Option<&str>, value: Option<&[u8]>) -> Record {
@@ -183,6 +161,42 @@ mod tests {
         assert!(!reason.message.contains("4711"), "{reason}");
         let twice = refusal(br#"{"event_id":"a","event_id":"b","idempotency_key":"k","entity":{"type":"t"}}"#);
         assert!(twice.message.contains("duplicate field"), "{twice}");
+    }
+
+    #[test]
+    fn a_strict_envelope_refuses_unknown_keys_with_their_places() {
+        let strict = with(Envelope::Strict, &["customer"]);
+        let event = |more: &str, entity: &str| {
+            format!(r#"{{"event_id":"e","idempotency_key":"k","entity":{{"type":"customer"{entity}}}{more}}}"#)
+        };
+        let admit = |text: &str| strict.admit(&record(None, Some(text.as_bytes())));
+        for known in [
+            event("", ""),
+            event("", r#","id":7,"version":null"#),
+            event(
+                r#","event_type":"record.created","event_version":1,"occurred_at":null,"source":"s",
+                    "payload":{"anything":{"id":1}},"metadata":{"anything":[]}"#,
+                "",
+            ),
+        ] {
+            admit(&known).unwrap();
+        }
+        for (text, parts) in [
+            (event(r#","tenant":"hunter2""#, ""), &["at `/tenant`: unknown field (additionalProperties)"][..]),
+            (event("", r#","a/b":"hunter2""#), &["at `/entity/a~1b`: unknown field (additionalProperties)"]),
+            (
+                event(r#","Payload":{"x":"hunter2"},"source":7"#, r#","note":"hunter2""#),
+                &["`/Payload`", "`/entity/note`", "at `/source`: expected null or string (type)"],
+            ),
+        ] {
+            let (kind, reason) = admit(&text).unwrap_err();
+            assert_eq!((kind, reason.code.as_ref()), (FailureKind::Invalid, "invalid_event"));
+            for part in parts {
+                assert!(reason.message.contains(part), "{part}: {reason}");
+            }
+            assert!(!reason.message.contains("hunter2"), "{reason}");
+        }
+        strict.admit(&record(Some("42"), None)).unwrap();
     }
 
     #[test]
@@ -220,6 +234,7 @@ mod tests {
             Just(json!({"type": "t"})),
             Just(json!({"type": "t", "id": "1", "version": 2})),
             Just(json!({"type": "t", "id": 1.5})),
+            Just(json!({"type": "t", "note": 1})),
             Just(json!({"type": 7})),
         ]
     }
@@ -240,8 +255,11 @@ mod tests {
                 }
             }
             let event = json!(event);
-            let parsed = Event::from_slice(event.to_string().as_bytes()).is_ok();
+            let text = event.to_string();
+            let parsed = Event::from_slice(text.as_bytes()).is_ok();
             prop_assert_eq!(parsed, intake(&[]).explain.is_valid(&event), "{}", event);
+            let strictly = parsed && has_known_keys_only(text.as_bytes());
+            prop_assert_eq!(strictly, with(Envelope::Strict, &[]).explain.is_valid(&event), "{}", event);
         }
     }
 }

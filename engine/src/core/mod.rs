@@ -16,6 +16,8 @@ mod concurrency;
 mod config;
 mod deliveries;
 mod effects;
+mod envelope;
+mod explain;
 mod failure;
 mod intake;
 mod lane;
@@ -26,6 +28,7 @@ mod partitions;
 mod policy;
 mod retry;
 mod retry_budget;
+mod schemas;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -52,11 +55,12 @@ pub use config::{
 pub use effects::{
     Attempt, BudgetDraw, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest,
 };
+pub use envelope::{Envelope, envelope_schema};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
-pub use intake::envelope_schema;
 pub use lanes::LaneStatus;
 pub use pace::{BudgetStatus, PaceOptions, Quota, Rate};
 pub use retry::{Jitter, LONGEST_WAIT, RetrySchedule};
+pub use schemas::{PayloadSchema, PayloadSchemas, SchemaError, SchemaErrors, SchemaVersion, UnknownSchema};
 pub use version::{EqualVersion, VersionPolicy, VersionRule};
 
 use crate::record::TopicPartition;
@@ -142,7 +146,7 @@ impl Core {
     /// [`CoreError`] for routes or limits that make no sense.
     pub fn new(config: CoreConfig, seed: u64, now: Now) -> Result<Self, CoreError> {
         config.check()?;
-        let intake = Intake::new(config.limits.event_bytes, &config.routes).map_err(CoreError)?;
+        let intake = Intake::new(config.limits.event_bytes, config.envelope, &config.routes).map_err(CoreError)?;
         let lanes = config.lanes.iter().map(|lane| Lane::new(lane, config.shared_budgets, now)).collect();
         let mut core = Self {
             config,

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::crm::Connector;
 use super::log::Incarnation;
 use crate::core::{
-    CallId, Concurrency, Core, CoreConfig, CoreLimits, Jitter, LaneConfig, LaterEvents, Now, OnStoreOutage, Quota,
-    RetrySchedule,
+    CallId, Concurrency, Core, CoreConfig, CoreLimits, Envelope, Jitter, LaneConfig, LaterEvents, Now, OnStoreOutage,
+    PayloadSchemas, Quota, RetrySchedule,
 };
 use crate::state::{DEFAULT_LEASE, MemoryStore};
 
@@ -91,6 +91,8 @@ impl Member {
             later_events,
             on_store_outage: OnStoreOutage::Hold,
             versions: BTreeMap::new(),
+            envelope: Envelope::Lenient,
+            schemas: PayloadSchemas::default(),
             lease: DEFAULT_LEASE,
             shared_budgets: false,
         };

@@ -71,6 +71,16 @@ fn the_engine_knows_no_connector_and_no_service() {
     assert_reaches_none(&metadata, "syncline-engine", &["syncline-service", "axum", "clap"]);
 }
 
+/// A schema that refers to an address must not make us call it.
+#[test]
+fn the_schema_validator_can_neither_fetch_nor_read() {
+    let metadata = metadata();
+    let package = metadata.packages.iter().find(|package| package.name.as_str() == "jsonschema").unwrap();
+    let nodes = &metadata.resolve.as_ref().unwrap().nodes;
+    let features = &nodes.iter().find(|node| node.id == package.id).unwrap().features;
+    assert!(!features.iter().any(|feature| feature.starts_with("resolve-")), "{features:?}");
+}
+
 #[test]
 fn every_package_keeps_the_workspace_rules() {
     for package in metadata().workspace_packages() {

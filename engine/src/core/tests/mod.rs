@@ -6,6 +6,7 @@ mod failures;
 mod pace;
 mod partitions;
 mod random;
+mod schemas;
 mod store;
 mod toy;
 
@@ -18,7 +19,8 @@ use syncline_sdk::Reply;
 
 use super::{BudgetDraw, Concurrency, DeliveryId, Jitter, OnOutage, OnStoreOutage, RetrySchedule, SendRequest};
 use super::{
-    CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Fact, Input, LaneConfig, LaterEvents, Now, Outcome,
+    CallId, Core, CoreConfig, CoreLimits, DeadLetter, Effects, Envelope, Fact, Input, LaneConfig, LaterEvents, Now,
+    Outcome, PayloadSchemas,
 };
 use crate::record::{Record, TopicPartition};
 use crate::state::{Claim, Completed, DEFAULT_LEASE, Ending, Memory, Token};
@@ -130,6 +132,8 @@ impl Bench {
             later_events: LaterEvents::Continue,
             on_store_outage: OnStoreOutage::Hold,
             versions: BTreeMap::new(),
+            envelope: Envelope::Lenient,
+            schemas: PayloadSchemas::default(),
             lease: DEFAULT_LEASE,
             shared_budgets: false,
         };

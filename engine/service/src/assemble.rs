@@ -49,6 +49,8 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>, waits: &Waits)
         })
         .later_events(later_events)
         .on_store_outage(on_store_outage)
+        .envelope(settings.schemas.envelope())
+        .schemas(config.schemas.clone())
         .shared_store(store)
         .http(http(&settings.http))
         .kafka(source, letters);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use syncline_sdk::Registration;
 
+use crate::config::schemas::EnvelopeKind;
 use crate::config::treatment::{Bounds, Concurrency, RequestLimits};
 use crate::config::{self, Config, Environment, Planned};
 use crate::console::{complain, say, table};
@@ -63,12 +64,35 @@ pub(crate) fn policy(config: &Config) -> Vec<String> {
             lines.extend(routes.iter().map(|route| format!("route {}: {}", route.entity, route.to.join(", "))));
         }
     }
+    lines.extend(schemas(config));
     lines.push(format!("state: {}", config.settings.state.place()));
     lines.push(match config.admin {
         Some(address) => format!("admin: http://{address}"),
         None => "admin: off".to_owned(),
     });
     lines
+}
+
+/// What payloads are held against, unless that is nothing.
+fn schemas(config: &Config) -> Option<String> {
+    let known: Vec<String> = config
+        .schemas
+        .known()
+        .map(|(entity, version)| match version {
+            Some(version) => format!("{entity} `{version}`"),
+            None => format!("{entity} without a version"),
+        })
+        .collect();
+    let settings = &config.settings.schemas;
+    let payloads = match known.as_slice() {
+        [] => "none for payloads".to_owned(),
+        known => format!("{}; other versions: {}", known.join(", "), settings.unknown_version.name()),
+    };
+    let (is_needed, envelope) = match settings.envelope {
+        EnvelopeKind::Lenient => (!known.is_empty(), "lenient"),
+        EnvelopeKind::Strict => (true, "strict"),
+    };
+    is_needed.then(|| format!("schemas: {payloads}; envelope: {envelope}"))
 }
 
 fn at_a_time(planned: &Planned) -> String {

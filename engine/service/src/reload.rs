@@ -170,6 +170,28 @@ auth = { type = "basic", username = "env:U", password = "env:P" }
         assert!(waits(&status("throttled"), &running, &other).is_empty(), "another place has asked for nothing");
     }
 
+    #[test]
+    fn schemas_are_read_again_and_a_bad_one_refuses_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("syncline.toml");
+        let schema = folder.path().join("customer.v1.json");
+        let text = format!("{FILE}\n[schemas]\nfolder = \".\"\n");
+        std::fs::write(&path, &text).unwrap();
+        std::fs::write(&schema, "{}").unwrap();
+        let environment = Environment::from([("U", "u"), ("P", "p")]);
+        let running = config::load(Some(path.clone()), &environment).unwrap();
+        assert_eq!(running.schemas.known().count(), 1);
+        std::fs::write(&schema, r#"{ "properties": { "name": { "minLength": "x" } } }"#).unwrap();
+        std::fs::write(&path, text.replace("\"crm\"", "\"renamed\"")).unwrap();
+        let refused = read_again(&running, &environment).map(|config| format!("{config:?}")).unwrap_err();
+        assert!(refused.contains("customer.v1.json: at `/properties/name/minLength`: "), "{refused}");
+        assert_eq!(running.schemas.known().count(), 1);
+        std::fs::write(&schema, "{}").unwrap();
+        std::fs::write(folder.path().join("customer.v2.json"), "{}").unwrap();
+        let next = read_again(&running, &environment).unwrap();
+        assert_eq!((next.schemas.known().count(), next.destinations[0].name.as_str()), (2, "renamed"));
+    }
+
     #[tokio::test]
     async fn a_changed_file_is_noticed_once() {
         let folder = tempfile::tempdir().unwrap();

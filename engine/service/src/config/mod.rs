@@ -11,6 +11,7 @@ mod plain;
 pub(crate) mod problem;
 mod prove;
 mod schema;
+pub(crate) mod schemas;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,10 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use syncline_engine::core::PayloadSchemas;
 use syncline_sdk::{Registration, SecretRef};
 
 use model::Settings;
@@ -70,6 +72,8 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
 pub(crate) struct Config {
     pub(crate) settings: Settings,
     pub(crate) destinations: Vec<Planned>,
+    /// What payloads have to look like, compiled.
+    pub(crate) schemas: PayloadSchemas,
     /// Where the admin server listens, unless it is off.
     pub(crate) admin: Option<SocketAddr>,
     /// Which values were replaced by others.
@@ -120,7 +124,8 @@ pub(crate) fn load(path: Option<PathBuf>, environment: &Environment) -> Result<C
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    let mut config = proven(tree, &connectors, &origins)?;
+    let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut config = proven(tree, &connectors, folder, &origins)?;
     config.missing_secrets = missing_secrets(&config, environment);
     (config.notes, config.file) = (notes, file);
     Ok(config)
@@ -134,11 +139,17 @@ pub(crate) fn of_tree(tree: Value) -> Result<Config, Problems> {
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    proven(tree, &connectors, &origins)
+    proven(tree, &connectors, Path::new(""), &origins)
 }
 
-fn proven(tree: Value, connectors: &[&'static Registration], origins: &Origins) -> Result<Config, Problems> {
-    prove::prove(tree, connectors).map_err(|mut problems| {
+/// `folder` is what paths of schemas are relative to.
+fn proven(
+    tree: Value,
+    connectors: &[&'static Registration],
+    folder: &Path,
+    origins: &Origins,
+) -> Result<Config, Problems> {
+    prove::prove(tree, connectors, folder).map_err(|mut problems| {
         for problem in &mut problems {
             problem.origin = origins.of(&problem.pointer).cloned().filter(|_| !problem.pointer.is_empty());
         }

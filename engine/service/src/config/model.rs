@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use syncline_engine::transport::ProxyOption;
 use syncline_sdk::SecretRef;
 
+use super::schemas::Schemas;
 use super::state::State;
 
 /// Kafka's rule for names of topics.
@@ -32,6 +33,9 @@ pub(crate) struct Settings {
     /// What may be held in memory, and how long a drain may take.
     #[serde(default)]
     pub(crate) limits: Limits,
+    /// What payloads and envelopes have to look like.
+    #[serde(default)]
+    pub(crate) schemas: Schemas,
     /// Where it is remembered what was delivered.
     #[serde(default)]
     pub(crate) state: State,

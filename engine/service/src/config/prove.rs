@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -24,8 +25,8 @@ pub(crate) struct Planned {
     pub(crate) treatment: Treatment,
 }
 
-/// Proves a tree that fits the schema.
-pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result<Config, Vec<Problem>> {
+/// Proves a tree that fits the schema. `folder` is what paths of schemas are relative to.
+pub(crate) fn prove(tree: Value, connectors: &[&'static Registration], folder: &Path) -> Result<Config, Vec<Problem>> {
     let is_written = |key: &str| tree.pointer(&format!("/http/{key}")).is_some();
     let written = [is_written("connect_timeout_ms"), is_written("read_timeout_ms")];
     // The tree fits the schema, so this can't meet a value of the wrong kind and repeat it.
@@ -47,6 +48,7 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result
     check_kafka(&settings, &mut problems);
     check_http(&settings.http, written, &mut problems);
     settings.state.check(&mut problems);
+    let schemas = settings.schemas.read(folder, &mut problems);
     if EnvFilter::builder().parse(&settings.log.level).is_err() {
         problems.push(Problem::new("/log/level", "expected a level such as `info`, or levels by module"));
     }
@@ -56,7 +58,8 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration]) -> Result
     });
     if problems.is_empty() {
         let destinations = destinations.into_iter().map(|(_, planned)| planned).collect();
-        Ok(Config { settings, destinations, admin, notes: Vec::new(), missing_secrets: Vec::new(), file: None })
+        let (notes, missing_secrets) = (Vec::new(), Vec::new());
+        Ok(Config { settings, destinations, schemas, admin, notes, missing_secrets, file: None })
     } else {
         Err(problems)
     }

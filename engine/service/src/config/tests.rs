@@ -1,4 +1,5 @@
 mod mapping;
+mod schemas;
 mod treatment;
 
 use std::io::Write;
@@ -388,7 +389,7 @@ fn the_schema_names_every_key() {
     };
     assert_eq!(
         keys("/properties"),
-        ["admin", "delivery", "destinations", "http", "kafka", "limits", "log", "routes", "state"]
+        ["admin", "delivery", "destinations", "http", "kafka", "limits", "log", "routes", "schemas", "state"]
     );
     assert_eq!(
         keys("/$defs/Kafka/properties"),

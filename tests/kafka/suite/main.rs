@@ -23,6 +23,7 @@ mod process;
 mod real;
 #[cfg(feature = "real-kafka")]
 mod real_faults;
+mod schemas;
 mod secrets;
 mod sessions;
 mod state;

@@ -13,16 +13,27 @@ const PLACE: usize = 200;
 const SENTENCE: usize = 300;
 /// The longest name, in characters.
 const NAME: usize = 64;
+/// Failures that are kept: more than a message can hold, and few however many there are.
+const KEPT: usize = 100;
+
+const ADDITIONAL: &str = "additionalProperties";
 
 /// All failures as one text of at most [`Reason::MESSAGE_BYTES`], in the order of their places:
 /// ``at `/payload/email`: the value is shorter than 3 characters (minLength); …``. `base` is the
 /// pointer to the value. `None` where there is none.
 pub(super) fn explain<'e>(base: &str, errors: impl IntoIterator<Item = ValidationError<'e>>) -> Option<String> {
     let mut failures = BTreeSet::new();
+    let mut total = 0_usize;
     for error in errors {
-        failures.extend(at_places(base, &error));
+        each_place(base, &error, |failure| {
+            if failures.insert(failure) {
+                total += 1;
+            }
+            if failures.len() > KEPT {
+                failures.pop_last();
+            }
+        });
     }
-    let total = failures.len();
     let mut text = String::new();
     for (listed, failure) in failures.iter().enumerate() {
         let (place, sentence, keyword) = failure;
@@ -59,21 +70,30 @@ pub(super) fn name(text: &str) -> String {
 }
 
 /// Place, sentence and keyword. An unknown field is a failure at its own place.
-fn at_places(base: &str, error: &ValidationError<'_>) -> Vec<(String, String, String)> {
+fn each_place(base: &str, error: &ValidationError<'_>, mut tell: impl FnMut((String, String, String))) {
     let place = format!("{base}{}", error.instance_path().as_str());
-    let keyword = error.kind().keyword().to_owned();
+    let keyword = keyword(error).to_owned();
     match error.kind() {
-        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => unexpected
-            .iter()
-            .map(|key| {
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            for key in unexpected {
                 let key = key.replace('~', "~0").replace('/', "~1");
-                (shown(&format!("{place}/{key}"), PLACE), "unknown field".to_owned(), keyword.clone())
-            })
-            .collect(),
+                tell((shown(&format!("{place}/{key}"), PLACE), sentence(error), keyword.clone()));
+            }
+        }
         _ => {
             let place = if place.is_empty() { "/".to_owned() } else { shown(&place, PLACE) };
-            vec![(place, shown(&sentence(error), SENTENCE), keyword)]
+            tell((place, shown(&sentence(error), SENTENCE), keyword));
         }
+    }
+}
+
+/// The crate's word for a schema that is `false` is no keyword, and it doesn't name the fields where
+/// none is allowed.
+fn keyword<'e>(error: &'e ValidationError<'_>) -> &'e str {
+    match error.kind() {
+        Kind::FalseSchema if error.schema_path().as_str().ends_with("/additionalProperties") => ADDITIONAL,
+        Kind::FalseSchema => "false",
+        kind => kind.keyword(),
     }
 }
 
@@ -89,6 +109,7 @@ fn sentence(error: &ValidationError<'_>) -> String {
         Kind::OneOfMultipleValid { .. } => "the value fits more than one alternative".to_owned(),
         Kind::Not { .. } => "the value fits what `not` excludes".to_owned(),
         Kind::Contains => "too few or too many elements fit".to_owned(),
+        Kind::FalseSchema if keyword(error) == ADDITIONAL => "no field is allowed here".to_owned(),
         Kind::FalseSchema => "nothing is allowed here".to_owned(),
         // The crate's own sentence for it repeats the name, which may be data.
         Kind::PropertyNames { error } => format!("the name of a field isn't allowed: {}", sentence(error)),

@@ -117,6 +117,11 @@ fn a_message_is_bounded_and_says_how_much_is_left_out() {
     let payload: Value = (0..500).map(|number| (format!("field-{number:03}"), json!(1))).collect();
     let message = refusal(rules.clone(), payload);
     assert!(message.len() <= Reason::MESSAGE_BYTES && message.contains("(type); and 4"), "{message}");
+    let unknown: Value = (0..500).map(|number| (format!("field-{number:03}"), json!(1))).collect();
+    let message = refusal(json!({ "properties": { "x": {} }, "additionalProperties": false }), unknown);
+    assert!(message.len() <= Reason::MESSAGE_BYTES && message.contains("(additionalProperties); and 4"), "{message}");
+    let none = refusal(json!({ "additionalProperties": false }), json!({ "a": 1 }));
+    assert_eq!(none, "at `/payload`: no field is allowed here (additionalProperties)");
     let hostile = refusal(rules.clone(), json!({ ("\r\n".to_owned() + &"x".repeat(10_000)): 1 }));
     assert!(hostile.len() < 400 && hostile.chars().all(|letter| !letter.is_control()), "{hostile}");
     let large = event("record.updated", &json!(1), &json!({ "a": 1, "b": 1 }));

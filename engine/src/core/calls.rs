@@ -59,13 +59,13 @@ impl Core {
         let connector = Arc::clone(&config.connector);
         let most = connector.endpoint().limits.batch_events;
         let now = self.now.mono;
-        while self.lanes.get_mut(lane).is_some_and(|lane| lane.is_open(now)) && self.has_room(lane) {
+        while self.lanes.get_mut(lane).is_some_and(|lane| lane.is_open(now)) && self.may_begin(lane) {
             let mut deliveries = Vec::with_capacity(most.min(16));
             while deliveries.len() < most
                 && let Some((id, is_retry)) = self.lanes.get_mut(lane).and_then(|lane| lane.pop(now))
             {
                 match self.deliveries.get(&id).map(|delivery| &delivery.stage) {
-                    Some(Stage::Ready) if self.is_claim_old(id) => self.claim(id),
+                    Some(Stage::Ready) if self.is_claim_old(id, now) => self.claim(id),
                     Some(Stage::Ready) => {
                         deliveries.push(id);
                         if let Some(lane) = self.lanes.get_mut(lane) {
@@ -133,8 +133,8 @@ impl Core {
         let Some(lane) = self.calls.get(&id).map(|call| call.lane) else { return };
         let waits = |core: &Self| core.fenced || core.lanes.get(lane).is_some_and(Lane::is_paused);
         // The lane may pause for want of a budget.
-        let has_room = !waits(self) && self.has_room(lane);
-        let paused = waits(self);
+        let has_room = !waits(self) && self.has_room(lane, 1);
+        let paused = waits(self) && !self.waits_out(id);
         let Some(call) = self.calls.get(&id) else { return };
         let pointless =
             |delivery: &DeliveryId| if has_room { self.is_gone(*delivery) } else { self.begins_nothing(*delivery) };
@@ -166,8 +166,23 @@ impl Core {
         self.effects.sends.push(send);
     }
 
+    /// Whether a conversation in the middle waits for its budget as it is: what it has asked is still true then, or
+    /// there will never be room for all of it at once.
+    fn waits_out(&self, id: CallId) -> bool {
+        let Some(call) = self.calls.get(&id).filter(|_| !self.fenced) else { return false };
+        let Some((lane, room_at)) = self.lanes.get(call.lane).and_then(|lane| Some((lane, lane.room_at()?))) else {
+            return false;
+        };
+        let is_fresh = |id: &DeliveryId| !self.is_claim_old(*id, room_at);
+        lane.pacer.most() <= u64::from(call.requests) || call.deliveries.iter().all(is_fresh)
+    }
+
     /// Ends a conversation of which some events can't be written any more. The others begin anew.
     fn break_up(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if let Some(lane) = self.lanes.get_mut(call.lane).filter(|lane| lane.room_at().is_some()) {
+            lane.fell_short(u64::from(call.requests) + 1);
+        }
         self.end_with(id, |_| Decision::Defer);
     }
 

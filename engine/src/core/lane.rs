@@ -45,6 +45,8 @@ pub(crate) struct Lane {
     /// Those of them that have failed before.
     retries: VecDeque<DeliveryId>,
     in_flight: usize,
+    /// Requests that a conversation takes, as far as one had to be given up for want of them.
+    longest: u64,
     /// Conversations allowed at a time after a pause: few at first, so that the lane ramps up instead
     /// of bursting.
     allowance: usize,
@@ -120,6 +122,7 @@ impl Lane {
             ready: VecDeque::new(),
             retries: VecDeque::new(),
             in_flight: 0,
+            longest: 1,
             allowance: usize::MAX,
             pause: None,
             promised: Duration::ZERO,
@@ -205,6 +208,28 @@ impl Lane {
     pub(crate) fn is_open(&mut self, now: Duration) -> bool {
         let may_begin = !self.is_paused() && self.in_flight < self.allowance.min(self.concurrency.now());
         may_begin && (!self.ready.is_empty() || (!self.retries.is_empty() && self.retry_blocked(now).is_none()))
+    }
+
+    /// How many requests its budgets must have room for before another conversation begins, so that all can be
+    /// brought to their end.
+    pub(crate) fn needed(&self) -> u64 {
+        let others = u64::try_from(self.in_flight).unwrap_or(u64::MAX);
+        (self.longest - 1).saturating_mul(others.saturating_add(1)).saturating_add(1)
+    }
+
+    /// Whether nothing is under way, nor waits in the middle.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// A conversation of that many requests was given up before the last of them, for want of a budget.
+    pub(crate) fn fell_short(&mut self, requests: u64) {
+        self.longest = self.longest.max(requests);
+    }
+
+    /// When its budgets have room again, if it waits for nothing else.
+    pub(crate) fn room_at(&self) -> Option<Duration> {
+        self.pause.filter(|pause| pause.why == PauseReason::Quota && !self.by_hand).map(|pause| pause.until)
     }
 
     /// How many requests want to be made, at least.

@@ -36,16 +36,33 @@ impl Core {
         })
     }
 
-    /// Whether the lane's budgets allow a request now. Otherwise the lane is looked at again in time.
-    pub(super) fn has_room(&mut self, lane: usize) -> bool {
+    /// Whether the lane's budgets allow another conversation. One that would have to be given up in the middle isn't
+    /// begun: what it had asked would have to be asked again, and where a window opens for one request after the
+    /// other, that would go on for ever.
+    pub(super) fn may_begin(&mut self, lane: usize) -> bool {
+        if !self.has_room(lane, 1) {
+            return false;
+        }
+        let now = self.now.mono;
+        let Some(state) = self.lanes.get_mut(lane) else { return false };
+        let needed = state.needed();
+        if state.is_idle() {
+            return needed == 1 || self.has_room(lane, needed);
+        }
+        // The end of one that is under way makes room.
+        needed == 1 || state.pacer.room(needed, now) == Admission::Go || self.planted(Bug::IgnoreBudgets)
+    }
+
+    /// Whether the lane's budgets allow so many requests now. Otherwise the lane is looked at again in time.
+    pub(super) fn has_room(&mut self, lane: usize, requests: u64) -> bool {
         let now = self.now.mono;
         let ignored = self.planted(Bug::IgnoreBudgets);
         let Some(state) = self.lanes.get_mut(lane) else { return false };
-        match state.pacer.room(now) {
+        match state.pacer.room(requests, now) {
             Admission::Wait(_) if ignored => true,
             Admission::Go => true,
             Admission::Wait(until) => {
-                self.wait_for_budget(lane, until);
+                self.wait_for_budget(lane, requests, until);
                 false
             }
             Admission::Draw => {
@@ -65,7 +82,7 @@ impl Core {
         }
     }
 
-    fn wait_for_budget(&mut self, lane: usize, until: Duration) {
+    fn wait_for_budget(&mut self, lane: usize, requests: u64, until: Duration) {
         let now = self.now.mono;
         let wait = until.saturating_sub(now);
         if wait < SHORTEST_PAUSE {
@@ -73,14 +90,16 @@ impl Core {
         }
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let slow = || "its rate allows none before that".to_owned();
-        let message = state.pacer.tightest(now).map_or_else(slow, |budget| {
+        let message = state.pacer.tightest(requests, now).map_or_else(slow, |budget| {
             let BudgetStatus { name, limit, used, ours } = budget;
-            format!("the budget `{name}` is used up: {used} of {limit} requests; {} are left to others", limit - ours)
+            let needed = if requests > 1 { format!("; an event needs {requests}") } else { String::new() };
+            format!(
+                "the budget `{name}` is used up: {used} of {limit} requests{needed}; {} are left to others",
+                limit - ours
+            )
         });
         let pause = state.out_of_budget(now, wait);
         self.lane_pauses(lane, pause, PauseReason::Quota, &Reason::new("quota_used_up", message));
-        // Conversations that have waited for a moment begin anew after it.
-        self.release_held(lane);
     }
 
     fn draw(&mut self, lane: usize) {
@@ -117,6 +136,8 @@ impl Core {
         if let Some(duration) = pause {
             self.fact(Fact::LanePaused { lane, why, reason: reason.clone(), duration });
             self.set_timer(duration, Timer::Lane(lane));
+            // Conversations that have waited for a moment may have to begin anew after it.
+            self.release_held(lane);
         }
     }
 
@@ -139,6 +160,7 @@ impl Core {
     pub(super) fn hold_lane(&mut self, lane: usize) {
         if self.lanes.get_mut(lane).is_some_and(|state| state.set_by_hand(true)) {
             self.fact(Fact::LaneHeld { lane });
+            self.release_held(lane);
         }
     }
 

@@ -203,9 +203,9 @@ impl Core {
     }
 
     /// Whether its claim is so old that another might take it over before it ends.
-    pub(super) fn is_claim_old(&self, id: DeliveryId) -> bool {
+    pub(super) fn is_claim_old(&self, id: DeliveryId, at: Duration) -> bool {
         let claimed = self.deliveries.get(&id).and_then(|delivery| delivery.claimed);
-        claimed.is_some_and(|(_, since)| self.now.mono.saturating_sub(since) > self.config.lease / 2)
+        claimed.is_some_and(|(_, since)| at.saturating_sub(since) > self.config.lease / 2)
     }
 
     /// The CRM has confirmed the event; what the store knows of it comes before the commit.

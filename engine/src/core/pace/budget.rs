@@ -69,7 +69,9 @@ impl Budget {
         Self { name: name.into(), kind: Kind::Window(window), wallet: shared.then(Wallet::default) }
     }
 
-    pub(super) fn room(&mut self, now: Duration) -> Room {
+    /// Whether it has room for so many requests, which are all that a conversation takes. A rate doesn't keep one
+    /// waiting for long, and other members' draws can't be waited for together: these count the first only.
+    pub(super) fn room(&mut self, requests: u64, now: Duration) -> Room {
         if let Kind::Window(window) = &mut self.kind
             && window.is_unknown(now)
         {
@@ -79,7 +81,7 @@ impl Budget {
             // The bucket is the shared one, unless the store can't be asked.
             (Kind::Rate(_), Some(wallet)) if now >= wallet.alone_until => None,
             (Kind::Rate(bucket), _) => bucket.blocked(now),
-            (Kind::Window(window), _) => window.blocked(now),
+            (Kind::Window(window), _) => window.blocked(requests, now),
         };
         match (blocked, &self.wallet) {
             (Some(at), _) => Room::Blocked(at),
@@ -88,6 +90,14 @@ impl Budget {
                 false => Room::Undrawn,
             },
             (None, _) => Room::Free,
+        }
+    }
+
+    /// The most requests that it ever has room for at once.
+    pub(super) fn most(&self) -> u64 {
+        match &self.kind {
+            Kind::Rate(_) => u64::MAX,
+            Kind::Window(window) => window.ours(),
         }
     }
 
@@ -117,7 +127,7 @@ impl Budget {
 
     /// What to ask the other members for, if they have to be asked now.
     pub(super) fn draw(&mut self, destination: &Arc<str>, wanted: usize, now: Duration) -> Option<Draw> {
-        let has_room = self.room(now) == Room::Undrawn;
+        let has_room = self.room(1, now) == Room::Undrawn;
         let wallet = self.wallet.as_mut().filter(|wallet| has_room && wallet.asked.is_none())?;
         let (allowance, portion) = match &self.kind {
             Kind::Rate(bucket) => {

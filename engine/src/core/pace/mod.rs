@@ -93,11 +93,11 @@ impl Pacer {
         Self { budgets: rate.into_iter().chain(quotas).collect(), reserve: options.reserve, shared, sent: 0 }
     }
 
-    /// Whether a request may be made now.
-    pub(super) fn room(&mut self, now: Duration) -> Admission {
+    /// Whether so many requests may be made now.
+    pub(super) fn room(&mut self, requests: u64, now: Duration) -> Admission {
         let (mut until, mut draw) = (Duration::ZERO, false);
         for budget in &mut self.budgets {
-            match budget.room(now) {
+            match budget.room(requests, now) {
                 Room::Free => {}
                 Room::Blocked(at) => until = until.max(at),
                 Room::Undrawn => draw = true,
@@ -150,9 +150,14 @@ impl Pacer {
         }
     }
 
-    /// The budget that holds requests back longest.
-    pub(super) fn tightest(&mut self, now: Duration) -> Option<BudgetStatus> {
-        let blocked = |budget: &mut Budget| match budget.room(now) {
+    /// The most requests that ever may be made at once.
+    pub(super) fn most(&self) -> u64 {
+        self.budgets.iter().map(Budget::most).min().unwrap_or(u64::MAX)
+    }
+
+    /// The budget that holds so many requests back longest.
+    pub(super) fn tightest(&mut self, requests: u64, now: Duration) -> Option<BudgetStatus> {
+        let blocked = |budget: &mut Budget| match budget.room(requests, now) {
             Room::Blocked(at) => Some((at, budget.status(now)?)),
             Room::Free | Room::Undrawn => None,
         };

@@ -24,7 +24,7 @@ fn hourly(requests: u64, aligned: bool) -> Quota {
 
 fn spend(pacer: &mut Pacer, now: Duration) -> u64 {
     let mut made = 0;
-    while pacer.room(now) == Admission::Go {
+    while pacer.room(1, now) == Admission::Go {
         pacer.take(now);
         pacer.ended(now, true);
         made += 1;
@@ -46,14 +46,14 @@ fn the_tightest_budget_decides() {
         PaceOptions { rate: Some(Rate { per_second: 50.0, burst: 10 }), quotas: vec![hourly(100, true)], reserve: 0.0 };
     let mut pacer = Pacer::new(&options, false, at(SECOND));
     assert_eq!(spend(&mut pacer, SECOND), 10);
-    assert!(matches!(pacer.room(SECOND), Admission::Wait(until) if until < SECOND * 2));
+    assert!(matches!(pacer.room(1, SECOND), Admission::Wait(until) if until < SECOND * 2));
     for step in 0..40 {
         spend(&mut pacer, SECOND * 2 + Duration::from_millis(100) * step);
     }
     // A fifth of the hour's hundred is left to others.
-    let Admission::Wait(until) = pacer.room(SECOND * 7) else { panic!() };
+    let Admission::Wait(until) = pacer.room(1, SECOND * 7) else { panic!() };
     assert_eq!(until, HOUR - SECOND * 20, "clock hours begin by our clock");
-    let tightest = pacer.tightest(SECOND * 7).unwrap();
+    let tightest = pacer.tightest(1, SECOND * 7).unwrap();
     assert_eq!((&*tightest.name, tightest.limit, tightest.used, tightest.ours), ("hour", 100, 80, 80));
     assert_eq!(spend(&mut pacer, until), 10);
 }
@@ -76,18 +76,18 @@ fn what_a_reply_tells_is_kept_before_the_first_refusal() {
     assert!(pacer.status(SECOND).is_empty(), "no limit is nothing");
     pacer.learn(&[reading(100, Some(40))], &reply, sequence, at(SECOND));
     assert_eq!(spend(&mut pacer, SECOND * 2), 30);
-    assert_eq!(pacer.room(SECOND * 2), Admission::Wait(SECOND * 61));
+    assert_eq!(pacer.room(1, SECOND * 2), Admission::Wait(SECOND * 61));
     // Of the next hour nobody has told yet. The first reply does, and what was made counts.
     let later = SECOND * 61;
     for _ in 0..8 {
-        assert_eq!(pacer.room(later), Admission::Go);
+        assert_eq!(pacer.room(1, later), Admission::Go);
         pacer.take(later);
         pacer.ended(later, true);
     }
     let told = QuotaReading { resets: Some(SystemTime::UNIX_EPOCH + HOUR * 2), ..reading(100, None) };
     pacer.learn(&[told], &self::reply("Thu, 01 Jan 1970 01:00:00 GMT"), sequence + 38, at(later));
     assert_eq!(spend(&mut pacer, later), 82);
-    assert_eq!(pacer.room(later), Admission::Wait(later + HOUR));
+    assert_eq!(pacer.room(1, later), Admission::Wait(later + HOUR));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_shared_budget_is_drawn_in_portions() {
     let options = PaceOptions { quotas: vec![hourly(1000, true)], ..PaceOptions::default() };
     let mut pacer = Pacer::new(&options, true, at(SECOND));
     let destination: Arc<str> = "crm".into();
-    assert_eq!(pacer.room(SECOND), Admission::Draw);
+    assert_eq!(pacer.room(1, SECOND), Admission::Draw);
     let draws = pacer.draws(&destination, 500, SECOND);
     assert_eq!((draws.len(), draws[0].1.wanted), (1, 8), "a hundredth of ours");
     let ends = SystemTime::UNIX_EPOCH + HOUR * 1001;
@@ -103,15 +103,15 @@ fn a_shared_budget_is_drawn_in_portions() {
     assert!(pacer.draws(&destination, 500, SECOND).is_empty(), "one draw at a time");
     pacer.drawn(0, drawn(8, SECOND * 10), SECOND * 2);
     assert_eq!(spend(&mut pacer, SECOND * 2), 8);
-    assert_eq!(pacer.room(SECOND * 2), Admission::Draw);
+    assert_eq!(pacer.room(1, SECOND * 2), Admission::Draw);
     pacer.draws(&destination, 1, SECOND * 2);
     pacer.drawn(0, drawn(1, SECOND), SECOND * 2);
-    assert_eq!((pacer.room(SECOND * 2), pacer.room(SECOND * 3)), (Admission::Go, Admission::Draw));
+    assert_eq!((pacer.room(1, SECOND * 2), pacer.room(1, SECOND * 3)), (Admission::Go, Admission::Draw));
     // Others have taken the rest.
     pacer.draws(&destination, 1, SECOND * 3);
     pacer.drawn(0, drawn(0, SECOND), SECOND * 3);
-    assert_eq!(pacer.room(SECOND * 3), Admission::Wait(SECOND * 6));
-    assert_eq!(pacer.room(SECOND * 6), Admission::Draw);
+    assert_eq!(pacer.room(1, SECOND * 3), Admission::Wait(SECOND * 6));
+    assert_eq!(pacer.room(1, SECOND * 6), Admission::Draw);
 }
 
 #[test]
@@ -120,12 +120,12 @@ fn a_store_that_is_slower_than_its_answers_hold_is_gone_without() {
     let mut pacer = Pacer::new(&options, true, at(SECOND));
     pacer.draws(&"crm".into(), 1, SECOND);
     pacer.drawn(0, drawn(8, Duration::from_millis(60)), SECOND + Duration::from_millis(70));
-    assert_eq!(pacer.room(SECOND * 2), Admission::Go);
+    assert_eq!(pacer.room(1, SECOND * 2), Admission::Go);
     // One that says nothing for three seconds isn't asked for as long.
     let asked = SECOND * 10;
-    assert_eq!((pacer.room(asked), pacer.draws(&"crm".into(), 1, asked).len()), (Admission::Draw, 1));
+    assert_eq!((pacer.room(1, asked), pacer.draws(&"crm".into(), 1, asked).len()), (Admission::Draw, 1));
     pacer.drawn(0, None, SECOND * 13);
-    assert_eq!((pacer.room(SECOND * 15), pacer.room(SECOND * 16)), (Admission::Go, Admission::Draw));
+    assert_eq!((pacer.room(1, SECOND * 15), pacer.room(1, SECOND * 16)), (Admission::Go, Admission::Draw));
 }
 
 #[test]
@@ -137,5 +137,5 @@ fn a_store_that_does_not_answer_leaves_our_own_arithmetic() {
         pacer.drawn(index, None, SECOND);
     }
     assert_eq!(spend(&mut pacer, SECOND), 2);
-    assert_eq!(pacer.room(SECOND * 2), Admission::Draw, "it is asked again");
+    assert_eq!(pacer.room(1, SECOND * 2), Admission::Draw, "it is asked again");
 }

@@ -121,15 +121,21 @@ impl Window {
         self.own() + self.others
     }
 
-    /// Nothing where a request may be made now, else when to look again.
-    pub(super) fn blocked(&mut self, now: Duration) -> Option<Duration> {
-        if self.is_unknown(now) || self.used(now) < self.ours() {
+    /// Nothing where so many requests may be made now, else when to look again.
+    pub(super) fn blocked(&mut self, requests: u64, now: Duration) -> Option<Duration> {
+        let used_then = self.used(now).saturating_add(requests.min(self.ours()));
+        if self.is_unknown(now) || used_then <= self.ours() {
             return None;
         }
         match self.place {
             Place::Until { end, .. } => Some(end),
             Place::Rolling => {
-                let free = self.answered.front().map(|(part, _)| self.gone_at(*part));
+                let mut missing = used_then - self.ours();
+                let frees_enough = |(_, count): &&(u128, u64)| {
+                    missing = missing.saturating_sub(*count);
+                    missing == 0
+                };
+                let free = self.answered.iter().find(frees_enough).map(|(part, _)| self.gone_at(*part));
                 let last = self.told.max(self.probed);
                 let probe = last.filter(|_| self.others > 0).map(|last| last.saturating_add(self.probe()));
                 let next = free.into_iter().chain(probe).min();
@@ -264,7 +270,7 @@ mod tests {
     /// Makes as many requests as it may at a moment, each answered at once.
     fn spend(window: &mut Window, now: Duration) -> u64 {
         let mut made = 0;
-        while window.blocked(now).is_none() {
+        while window.blocked(1, now).is_none() {
             window.take(now);
             window.ended(now, true);
             made += 1;
@@ -280,7 +286,7 @@ mod tests {
         while now < SECOND * 200 {
             now += Duration::from_millis(random.u64(0..60));
             for _ in 0..random.u32(0..12) {
-                if window.blocked(now).is_none() && open.len() < 8 {
+                if window.blocked(1, now).is_none() && open.len() < 8 {
                     window.take(now);
                     // The provider counts it at any time before it is answered.
                     made.push(now + Duration::from_millis(random.u64(0..300)));
@@ -305,11 +311,11 @@ mod tests {
     fn a_window_with_an_end_opens_again_then() {
         let mut window = Window::new(50, 0.0, TEN, until(TEN));
         assert_eq!(spend(&mut window, SECOND), 50);
-        assert_eq!(window.blocked(SECOND * 9), Some(TEN));
+        assert_eq!(window.blocked(1, SECOND * 9), Some(TEN));
         assert_eq!(spend(&mut window, TEN), 50);
-        assert_eq!(window.blocked(TEN), Some(TEN * 2));
+        assert_eq!(window.blocked(1, TEN), Some(TEN * 2));
         assert_eq!(spend(&mut window, SECOND * 75), 50, "windows have passed unused");
-        assert_eq!(window.blocked(SECOND * 75), Some(TEN * 8));
+        assert_eq!(window.blocked(1, SECOND * 75), Some(TEN * 8));
     }
 
     #[test]
@@ -322,7 +328,7 @@ mod tests {
         window.learn(reading(100, 60, until(TEN)), 3, SECOND);
         assert_eq!((window.used(SECOND), spend(&mut window, SECOND)), (43, 37));
         // A late reply of the window before says nothing about this one.
-        assert_eq!(window.blocked(TEN), None);
+        assert_eq!(window.blocked(1, TEN), None);
         window.learn(reading(100, 0, until(TEN)), 0, TEN + SECOND);
         assert_eq!(window.used(TEN + SECOND), 3);
     }
@@ -333,13 +339,13 @@ mod tests {
         let mut window = Window::new(10, 0.0, SECOND * 3600, until(TEN));
         window.learn(hour(TEN, None), 0, SECOND);
         assert_eq!(spend(&mut window, SECOND), 10);
-        assert_eq!(window.blocked(SECOND), Some(TEN));
+        assert_eq!(window.blocked(1, SECOND), Some(TEN));
         window.take(TEN);
         window.ended(TEN, true);
         window.learn(hour(TEN, Some(0)), 0, TEN);
-        assert_eq!(window.blocked(TEN), None, "a late reply tells of the window before");
+        assert_eq!(window.blocked(1, TEN), None, "a late reply tells of the window before");
         window.learn(hour(TEN * 2, None), 0, TEN);
-        assert_eq!((spend(&mut window, TEN), window.blocked(TEN)), (9, Some(TEN * 2)));
+        assert_eq!((spend(&mut window, TEN), window.blocked(1, TEN)), (9, Some(TEN * 2)));
     }
 
     #[test]
@@ -348,9 +354,9 @@ mod tests {
             let told = Learned { limit: 5, remaining: Some(0), length: TEN, place };
             let mut window = Window::learned(told, 0.0, SECOND);
             window.learn(told, 0, SECOND);
-            assert!(window.blocked(SECOND).is_some(), "{place:?}");
+            assert!(window.blocked(1, SECOND).is_some(), "{place:?}");
             for _ in 0..100 {
-                assert_eq!(window.blocked(end), None, "{place:?}");
+                assert_eq!(window.blocked(1, end), None, "{place:?}");
                 window.take(end);
                 window.ended(end, true);
             }
@@ -365,10 +371,10 @@ mod tests {
     fn a_limit_that_others_have_used_up_is_probed() {
         let mut window = Window::new(100, 0.0, TEN, Place::Rolling);
         window.learn(reading(100, 0, Place::Rolling), 0, SECOND);
-        assert_eq!(window.blocked(SECOND), Some(SECOND * 2));
-        assert_eq!(window.blocked(SECOND * 2), None);
+        assert_eq!(window.blocked(1, SECOND), Some(SECOND * 2));
+        assert_eq!(window.blocked(1, SECOND * 2), None);
         window.take(SECOND * 2);
-        assert_eq!(window.blocked(SECOND * 2), Some(SECOND * 3), "one");
+        assert_eq!(window.blocked(1, SECOND * 2), Some(SECOND * 3), "one");
         window.ended(SECOND * 2, true);
         window.learn(reading(100, 40, Place::Rolling), 0, SECOND * 2);
         assert_eq!(spend(&mut window, SECOND * 2), 40);
@@ -381,7 +387,7 @@ mod tests {
         let learned = Learned { limit: 20, remaining: None, length: TEN * 6, place: until(SECOND * 30) };
         window.learn(learned, 0, SECOND);
         assert_eq!(spend(&mut window, SECOND), 10, "those that were made before count");
-        assert_eq!(window.blocked(SECOND), Some(SECOND * 30));
+        assert_eq!(window.blocked(1, SECOND), Some(SECOND * 30));
         window.ended(SECOND, false);
         assert_eq!(Window::new(3, 0.9, TEN, Place::Rolling).ours(), 1, "a reserve leaves something");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bench, CoreLimits, Fact, Input, SECOND, Sent, Toy, event, fault, reply};
+use super::{Bench, CoreLimits, Fact, Input, Record, SECOND, Sent, Toy, event, fault, record, reply};
 use crate::core::{LaneConfig, Outcome, PauseReason, Quota, Rate};
 use crate::state::Drawn;
 
@@ -15,6 +15,14 @@ fn bench(change: impl FnOnce(&mut LaneConfig)) -> Bench {
 
 fn entity(number: i64) -> String {
     format!("e{number}")
+}
+
+/// An event that takes a look-up and a write.
+fn asking(offset: i64) -> Record {
+    let json = format!(
+        r#"{{"event_id":"e{offset}","idempotency_key":"k{offset}","source":"ask","entity":{{"type":"t","id":"e{offset}"}}}}"#
+    );
+    record(0, offset, json.as_bytes())
 }
 
 fn finished(bench: &Bench) -> usize {
@@ -69,6 +77,45 @@ fn a_used_up_quota_pauses_and_then_ramps_up() {
     assert_eq!(bench.sends.len(), 1, "one request first");
     answer_for(&mut bench, SECOND, 30);
     assert_eq!(finished(&bench), 30);
+}
+
+/// A window that opens for one request after the other: those of an event are waited for together.
+#[test]
+fn a_conversation_is_not_begun_where_it_could_not_be_ended() {
+    let (hour, few) = (SECOND * 3600, 8);
+    let quota = Quota { name: "hour".into(), requests: few, window: hour, aligned: false, reserve: 0.0 };
+    let mut bench = bench(|lane| lane.pace.quotas.push(quota));
+    (0..40).for_each(|offset| bench.tell(Input::Record(asking(offset))));
+    // Each event takes a look-up and a write. One request is answered in each part of the window.
+    let mut requests = 0;
+    for _ in 0..60 {
+        if let Some(send) = bench.sends.pop() {
+            requests += 1;
+            let status = if send.request.step == "ask" { 300 } else { 200 };
+            bench.tell(Input::Replied(send.call, reply(status)));
+        }
+        bench.pass(SECOND * 400);
+    }
+    let done = finished(&bench);
+    // The first eight look-ups were made before anyone knew.
+    assert!(requests >= 40 && done >= 16, "{requests} requests for {done} events");
+}
+
+/// It is waited for as it is, as there is never room for all of it at once.
+#[test]
+fn a_quota_that_is_smaller_than_a_conversation_is_enough() {
+    let quota = Quota { name: "hour".into(), requests: 1, window: SECOND * 3600, aligned: true, reserve: 0.0 };
+    let mut bench = bench(|lane| lane.pace.quotas.push(quota));
+    (0..2).for_each(|offset| bench.tell(Input::Record(asking(offset))));
+    for _ in 0..8 {
+        if let Some(send) = bench.sends.pop() {
+            let status = if send.request.step == "ask" { 300 } else { 200 };
+            bench.tell(Input::Replied(send.call, reply(status)));
+        }
+        assert!(bench.sends.is_empty());
+        bench.pass(SECOND * 3600);
+    }
+    assert_eq!(finished(&bench), 2);
 }
 
 #[test]

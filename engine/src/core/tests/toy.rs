@@ -7,7 +7,7 @@ use syncline_sdk::{
     Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 
-/// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch. 200 is delivered, 208 unchanged,
+/// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch; events of the source `ask` only ask there. 200 is delivered, 208 unchanged,
 /// 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
 /// all but the last. Everything else goes by the default table.
 #[derive(Debug)]
@@ -55,7 +55,9 @@ impl CrmConnector for Toy {
     fn begin(&self, batch: &Batch<'_>) -> Outbound {
         let ids: Vec<_> = batch.items().iter().map(|item| item.event.id()).collect();
         let doubt = if batch.items().iter().any(|item| item.remembered.in_doubt) { "?doubt" } else { "" };
-        Outbound::new("write", Method::Post, format!("/{}{doubt}", ids.join(",")), Replay::Unsafe)
+        let only_asks = batch.items().iter().all(|item| item.event.source() == Some("ask"));
+        let (step, replay) = if only_asks { ("ask", Replay::Safe) } else { ("write", Replay::Unsafe) };
+        Outbound::new(step, Method::Post, format!("/{}{doubt}", ids.join(",")), replay)
     }
 
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {

@@ -58,4 +58,16 @@ pub struct Remembered<'a> {
     /// Whether an earlier write of this very event may have reached the CRM. A connector that
     /// can look up must do so before it creates.
     pub in_doubt: bool,
+    /// The CRM's ids of the entities that the event [refers to](crate::CrmConnector::references), in that
+    /// order. `None`, or shorter, where the engine knows none.
+    pub references: &'a [Option<String>],
+}
+
+/// Another entity that an event's record refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// The entity's type, as in its own events.
+    pub kind: String,
+    /// The entity's id, as in its own events.
+    pub id: String,
 }

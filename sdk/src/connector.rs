@@ -3,7 +3,10 @@
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
-use crate::{Auth, BaseUrl, Batch, Event, Outbound, Reason, Reply, Verdicts};
+use crate::{
+    Answered, Auth, BaseUrl, Batch, Difference, Event, Examination, Outbound, Preview, Reason, Reference, Reply,
+    Verdicts,
+};
 
 /// Translates events into requests to one CRM, and its replies into verdicts.
 ///
@@ -44,6 +47,41 @@ pub trait CrmConnector: Debug + Send + Sync + 'static {
     /// so that they are kept before the first refusal. Where a reply says nothing, nothing changes.
     fn readings(&self, _reply: &Reply) -> Vec<QuotaReading> {
         Vec::new()
+    }
+
+    /// Other entities of the same destination whose ids in the CRM the event's record holds, each once. What
+    /// the engine remembers of them comes with the [item](crate::Remembered::references); for one that isn't
+    /// in the CRM yet the connector gives [`Verdict::Await`](crate::Verdict::Await). Called for accepted events.
+    fn references(&self, _event: &Event) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    /// The record that an accepted event would be written as, for people, and to compare two
+    /// configurations. Deletes have no fields. `None` where the connector doesn't tell.
+    fn preview(&self, _event: &Event) -> Option<Preview> {
+        None
+    }
+
+    /// The read that shows what this write, one of the connector's own, would change. `None` where there is
+    /// no record to read, or the connector doesn't tell.
+    fn read_before(&self, _write: &Outbound) -> Option<Outbound> {
+        None
+    }
+
+    /// What this write, one of the connector's own, would change, field by field. `before` is the answer to
+    /// [`read_before`](Self::read_before), where there was something to read.
+    ///
+    /// # Errors
+    /// Why `before` can't be compared.
+    fn differences(&self, _write: &Outbound, _before: Option<&Reply>) -> Result<Vec<Difference>, Reason> {
+        Ok(Vec::new())
+    }
+
+    /// Whether the CRM is set up for what the configuration wants of it: asked first with no answers, then
+    /// with those to all that it has asked for so far, in that order, until it is done. Only reads may be
+    /// asked for. By default there is nothing to find.
+    fn examine(&self, _answered: &[Answered]) -> Examination {
+        Examination::Done(Vec::new())
     }
 }
 

@@ -60,13 +60,16 @@ pub struct Outbound {
     pub body: Option<Bytes>,
     /// Whether it may be sent again when nobody knows whether it arrived.
     pub replay: Replay,
+    /// What the connector wants to know again when the reply comes: its memory within a conversation. Never
+    /// sent.
+    pub memo: Option<Bytes>,
 }
 
 impl Outbound {
     /// A request without query, headers and body.
     #[must_use]
     pub fn new(step: &'static str, method: Method, path: String, replay: Replay) -> Self {
-        Self { step, method, target: path, headers: Vec::new(), body: None, replay }
+        Self { step, method, target: path, headers: Vec::new(), body: None, replay, memo: None }
     }
 
     /// Adds a query parameter; the value is percent-encoded.
@@ -82,6 +85,13 @@ impl Outbound {
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Keeps something for the reply.
+    #[must_use]
+    pub fn memo(mut self, memo: impl Into<Bytes>) -> Self {
+        self.memo = Some(memo.into());
         self
     }
 

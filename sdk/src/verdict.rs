@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::RetryAfter;
+use crate::{Reference, RetryAfter};
 
 /// What happened to **one** event. Facts only: delays, attempts and pauses are the engine's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,14 @@ pub enum Verdict {
     },
     /// The credential was refused: refreshed once, then the lane pauses. Nothing is dead-lettered.
     Unauthenticated(Reason),
+    /// It needs another entity, which isn't in the CRM yet: waits for that one, up to a limit, and uses up
+    /// no attempt. Nothing has been written.
+    Await {
+        /// What is missing.
+        reason: Reason,
+        /// The entity that it waits for.
+        reference: Reference,
+    },
     /// It may or may not have been written: sent again only where that is safe, or after a
     /// look-up.
     Unknown {
@@ -109,45 +117,62 @@ impl Reason {
 /// One verdict for each event of a batch: as many as the batch has items, all `Unknown` until
 /// they are set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdicts(Vec<Verdict>);
+pub struct Verdicts {
+    verdicts: Vec<Verdict>,
+    warnings: Vec<(usize, Reason)>,
+}
 
 impl Verdicts {
     /// As many `Unknown`s as `batch` has items.
     #[must_use]
     pub fn unknown(batch: &crate::Batch<'_>) -> Self {
         let reason = Reason::new("no_verdict", "the reply says nothing about this event");
-        Self(vec![Verdict::Unknown { reason, after: None }; batch.len()])
+        Self::all(batch, Verdict::Unknown { reason, after: None })
     }
 
     /// The same verdict for every event of `batch`.
     #[must_use]
     pub fn all(batch: &crate::Batch<'_>, verdict: Verdict) -> Self {
-        Self(vec![verdict; batch.len()])
+        Self { verdicts: vec![verdict; batch.len()], warnings: Vec::new() }
     }
 
     /// States what happened to the item at `index`. An index past the batch's end is ignored: a
     /// reply can name items that were never sent.
     pub fn set(&mut self, index: usize, verdict: Verdict) {
-        if let Some(slot) = self.0.get_mut(index) {
+        if let Some(slot) = self.verdicts.get_mut(index) {
             *slot = verdict;
         }
     }
 
+    /// Adds something that people should know about the item at `index`, whatever its verdict: it is logged
+    /// and counted by the reason's code. An index past the batch's end is ignored.
+    pub fn warn(&mut self, index: usize, reason: Reason) {
+        if index < self.len() {
+            self.warnings.push((index, reason));
+        }
+    }
+
+    /// What people should know, with the index of the item that each is about.
+    #[must_use]
+    pub fn warnings(&self) -> &[(usize, Reason)] {
+        &self.warnings
+    }
+
     /// The verdicts, in the order of the batch's items.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Verdict> {
-        self.0.iter()
+        self.verdicts.iter()
     }
 
     /// The number of verdicts: the batch's length.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.verdicts.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.verdicts.is_empty()
     }
 }
 
@@ -156,7 +181,7 @@ impl IntoIterator for Verdicts {
     type IntoIter = std::vec::IntoIter<Verdict>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.verdicts.into_iter()
     }
 }
 
@@ -172,6 +197,8 @@ mod tests {
         let mut verdicts = Verdicts::unknown(&Batch::new(&items));
         verdicts.set(1, Verdict::Delivered { remote_id: None });
         verdicts.set(7, Verdict::Delivered { remote_id: None });
+        verdicts.warn(7, Reason::new("x", "past the end"));
+        assert!(verdicts.warnings().is_empty());
         let unknown: Vec<_> = verdicts.iter().map(|verdict| matches!(verdict, Verdict::Unknown { .. })).collect();
         assert_eq!(unknown, [true, false, true]);
     }

@@ -89,7 +89,8 @@ mod tests {
             (Some("001ak000004QmXrAAK"), false, "look_up"),
             (None, false, "look_up"),
         ] {
-            let items = [Item { event: &event, remembered: Remembered { remote_id, in_doubt } }];
+            let items =
+                [Item { event: &event, remembered: Remembered { remote_id, in_doubt, ..Remembered::default() } }];
             assert_eq!(connector().begin(&Batch::new(&items)).step, step, "{remote_id:?}");
         }
     }
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn numbers_and_booleans_become_text() {
         let event = event("c-1", &json!({ "n": 1.5, "i": -3, "b": true, "none": null, "s": "a\0b" }));
-        let remembered = Remembered { remote_id: Some(SYS_ID), in_doubt: false };
+        let remembered = Remembered { remote_id: Some(SYS_ID), in_doubt: false, ..Remembered::default() };
         let items = [Item { event: &event, remembered }];
         let body = connector().begin(&Batch::new(&items)).body.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();

@@ -57,7 +57,8 @@ mod tests {
         let connector = connector();
         let event = event(if step.starts_with("delete") { "record.deleted" } else { "record.updated" });
         let remote_id = step.ends_with("_remembered").then_some(SYS_ID);
-        let items = [Item { event: &event, remembered: Remembered { remote_id, in_doubt: false } }];
+        let items =
+            [Item { event: &event, remembered: Remembered { remote_id, in_doubt: false, ..Remembered::default() } }];
         let batch = Batch::new(&items);
         let mut sent = connector.begin(&batch);
         if sent.step != step {
@@ -96,6 +97,7 @@ mod tests {
             Verdict::Retry { reason, .. } => ("retry", reason.code.into()),
             Verdict::Throttle { reason, .. } => ("throttle", reason.code.into()),
             Verdict::Unknown { reason, .. } => ("unknown", reason.code.into()),
+            Verdict::Await { reason, .. } => ("await", reason.code.into()),
         }
     }
 

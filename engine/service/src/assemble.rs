@@ -46,6 +46,7 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>, waits: &Waits)
             event_bytes: settings.limits.event_bytes,
             revoke_deadline: milliseconds(settings.limits.revoke_deadline_ms),
             drain_deadline: milliseconds(settings.limits.shutdown_deadline_ms),
+            parent_wait: Duration::from_secs(settings.delivery.parent_wait_s),
         })
         .later_events(later_events)
         .on_store_outage(on_store_outage)

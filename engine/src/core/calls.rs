@@ -247,6 +247,13 @@ impl Core {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(config) = self.config.lanes.get(call.lane) else { return };
         let (request, can, wall) = (Arc::clone(&call.request), config.connector.endpoint().capabilities, self.now.wall);
+        let (lane, warnings) = (call.lane, verdicts.warnings().iter());
+        let warned = |(index, reason): &(usize, Reason)| {
+            let event = &self.deliveries.get(call.deliveries.get(*index)?)?.event;
+            Some(Fact::Warned { lane, event: Arc::clone(event), reason: reason.clone() })
+        };
+        let warned: Vec<_> = warnings.filter_map(warned).collect();
+        self.effects.facts.extend(warned);
         let mut verdicts = verdicts.into_iter();
         self.end_with(id, |_| {
             // A connector that gives too few verdicts has proven nothing about the rest.
@@ -288,7 +295,7 @@ impl Core {
         let decisions: Vec<_> = call.deliveries.iter().map(|id| (*id, decision(*id))).collect();
         let sensible = |decision: &Decision| {
             let rejected = matches!(decision, Decision::DeadLetter { kind: FailureKind::Rejected, .. });
-            rejected || matches!(decision, Decision::Complete { .. })
+            rejected || matches!(decision, Decision::Complete { .. } | Decision::Await { .. })
         };
         if decisions.iter().any(|(_, decision)| sensible(decision))
             && let Some(lane) = self.lanes.get_mut(call.lane)
@@ -345,6 +352,8 @@ impl Core {
             }
             Decision::Complete { remote_id, unchanged } => self.complete(id, remote_id, unchanged),
             Decision::Defer => self.wait_for_lane(call.lane, id),
+            Decision::Await { .. } if self.begins_nothing(id) => self.abandon(id),
+            Decision::Await { reason, reference } => self.wait_for_parent(id, reason, &reference),
             Decision::DeadLetter { kind, reason } => {
                 if kind == FailureKind::Ambiguous {
                     self.is_outage(call, id, &reason, None);

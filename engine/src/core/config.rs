@@ -119,6 +119,8 @@ pub struct CoreLimits {
     pub event_bytes: usize,
     /// How long a partition that is given away may take to finish what is under way.
     pub revoke_deadline: Duration,
+    /// How long an event waits for another entity that its record refers to, and that isn't in the CRM yet.
+    pub parent_wait: Duration,
     /// How long a drain before the end may take.
     pub drain_deadline: Duration,
 }
@@ -132,6 +134,7 @@ impl Default for CoreLimits {
             event_bytes: 4 << 20,
             revoke_deadline: Duration::from_secs(35),
             drain_deadline: Duration::from_secs(25),
+            parent_wait: Duration::from_secs(600),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::config::REPLAY_DESTINATION;
 use super::effects::{DeliveryId, Fact, Outcome};
 use super::failure::FailureKind;
 use super::lane::EntityHash;
+use super::parents::Awaits;
 use super::partitions::Standing;
 use super::watermark::Place;
 use super::weight::weight;
@@ -50,6 +51,10 @@ pub(super) struct Delivery {
     /// How many successes its lane had had when it failed last on the CRM's side.
     pub(super) failed_at: Option<u64>,
     pub(super) remote_id: Option<String>,
+    /// The ids of the entities that its record refers to, as far as they are known.
+    pub(super) references: Vec<Option<String>>,
+    /// Where it waits for one of them.
+    pub(super) waits_for: Option<Box<Awaits>>,
     /// Its claim: under which token, and since when.
     pub(super) claimed: Option<(Token, Duration)>,
     /// Whether it is a replay of a dead letter.
@@ -65,6 +70,8 @@ pub(super) enum Stage {
     Waiting,
     /// The store has been asked for its claim.
     Claiming,
+    /// The store has been asked for the entities that its record refers to.
+    Resolving,
     /// In its lane's queue.
     Ready,
     /// In a conversation.
@@ -82,12 +89,13 @@ impl Delivery {
     pub(super) fn is_busy(&self) -> bool {
         match self.stage {
             Stage::Waiting | Stage::Ready | Stage::BackingOff => false,
-            Stage::Claiming | Stage::Called | Stage::Completing { .. } | Stage::Lettering => true,
+            Stage::Claiming | Stage::Resolving | Stage::Called | Stage::Completing { .. } | Stage::Lettering => true,
         }
     }
 
     pub(super) fn item(&self) -> Item<'_> {
-        let remembered = Remembered { remote_id: self.remote_id.as_deref(), in_doubt: self.in_doubt };
+        let remembered =
+            Remembered { remote_id: self.remote_id.as_deref(), in_doubt: self.in_doubt, references: &self.references };
         Item { event: &self.event, remembered }
     }
 }
@@ -166,6 +174,8 @@ impl Core {
                 in_doubt: false,
                 failed_at: None,
                 remote_id: None,
+                references: Vec::new(),
+                waits_for: None,
                 claimed: None,
                 replay,
                 held: 0,
@@ -247,6 +257,9 @@ impl Core {
     /// The delivery is terminal.
     pub(super) fn end(&mut self, id: DeliveryId, outcome: Outcome) {
         let Some(delivery) = self.remove(id) else { return };
+        if let (Some(entity), Outcome::Delivered | Outcome::Unchanged) = (delivery.entity, outcome) {
+            self.parent_is_there(delivery.lane, entity);
+        }
         self.fact(Fact::Finished { outcome, lane: Some(delivery.lane), event: Some(delivery.event) });
         self.part_ended(delivery.record, true);
     }
@@ -267,6 +280,9 @@ impl Core {
             _ => None,
         };
         self.firsts.extend(next);
+        if let (Some(awaits), Some(lane)) = (&delivery.waits_for, self.lanes.get_mut(delivery.lane)) {
+            lane.stop_waiting_for(awaits.parent, id);
+        }
         Some(delivery)
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::failure::{DeadLetter, Failure, LetterId};
 use crate::record::{Record, TopicPartition};
-use crate::state::{Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Release, Token};
+use crate::state::{Claim, ClaimRequest, Completed, Completion, Draw, Drawn, EntityName, Release, Token};
 use crate::transport::TransportFault;
 
 /// A moment: the core has no clock.
@@ -43,6 +43,8 @@ pub enum Input {
     Token(u64, Option<Token>),
     /// The store's answer to a [`ClaimRequest`] under that token; `None` where it couldn't answer.
     Claimed(DeliveryId, Token, Option<Claim>),
+    /// The store's answer to an [`EntityLookUp`], in the order of its entities; `None` where it couldn't answer.
+    Resolved(DeliveryId, Option<Vec<Option<String>>>),
     /// The reply to a [`SendRequest`].
     Replied(CallId, Reply),
     /// There is no complete reply to a [`SendRequest`].
@@ -79,6 +81,8 @@ pub struct Effects {
     pub tokens: Vec<u64>,
     /// To be answered by [`Input::Claimed`].
     pub claims: Vec<ClaimRequest>,
+    /// To be answered by [`Input::Resolved`].
+    pub look_ups: Vec<EntityLookUp>,
     /// To be answered by [`Input::Replied`] or [`Input::Faulted`].
     pub sends: Vec<SendRequest>,
     /// To be answered by [`Input::Completed`].
@@ -112,6 +116,7 @@ impl Effects {
         let Self {
             tokens,
             claims,
+            look_ups,
             sends,
             completions,
             releases,
@@ -127,6 +132,7 @@ impl Effects {
         } = self;
         tokens.is_empty()
             && claims.is_empty()
+            && look_ups.is_empty()
             && sends.is_empty()
             && completions.is_empty()
             && releases.is_empty()
@@ -140,6 +146,15 @@ impl Effects {
             && facts.is_empty()
             && drained.is_none()
     }
+}
+
+/// The entities that a delivery's record refers to, whose ids in the CRM are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityLookUp {
+    /// By which the answer is reported.
+    pub delivery: DeliveryId,
+    /// The entities.
+    pub entities: Vec<EntityName>,
 }
 
 /// A request to be sent.
@@ -307,6 +322,24 @@ pub enum Fact {
         lane: usize,
         /// The panic's message.
         message: String,
+    },
+    /// A record refers to an entity that isn't in the CRM yet. Told once for each delivery.
+    Awaiting {
+        /// Whose delivery.
+        lane: usize,
+        /// The event.
+        event: Arc<Event>,
+        /// What is missing.
+        reason: Reason,
+    },
+    /// A connector has something to tell about an event, whatever became of it.
+    Warned {
+        /// Whose delivery.
+        lane: usize,
+        /// The event.
+        event: Arc<Event>,
+        /// What.
+        reason: Reason,
     },
     /// Partitions were given up with work under way, which will be done again.
     Abandoned {

@@ -24,11 +24,14 @@ pub(crate) struct EntityHash(u64);
 impl EntityHash {
     /// `None` for an entity without an id, which has no order to keep.
     pub(crate) fn of(entity: &Entity) -> Option<Self> {
-        let id = entity.id.as_deref()?;
+        Some(Self::named(&entity.kind, entity.id.as_deref()?))
+    }
+
+    pub(crate) fn named(kind: &str, id: &str) -> Self {
         let mut hasher = FxHasher::default();
-        entity.kind.hash(&mut hasher);
+        kind.hash(&mut hasher);
         id.hash(&mut hasher);
-        Some(Self(hasher.finish()))
+        Self(hasher.finish())
     }
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct Lane {
     retry_budget: Option<RetryBudget>,
     /// The delivery under way of each entity, and those behind it.
     entities: FxHashMap<EntityHash, EntityQueue>,
+    /// Deliveries that wait until an entity is in the CRM.
+    expected: FxHashMap<EntityHash, Vec<DeliveryId>>,
     /// Deliveries that may be sent now. Some of them may have been given up since.
     ready: VecDeque<DeliveryId>,
     /// Those of them that have failed before.
@@ -119,6 +124,7 @@ impl Lane {
             pacer: Pacer::new(&config.pace, shared, now),
             retry_budget: config.retry_budget.map(RetryBudget::new),
             entities: FxHashMap::default(),
+            expected: FxHashMap::default(),
             ready: VecDeque::new(),
             retries: VecDeque::new(),
             in_flight: 0,
@@ -169,6 +175,32 @@ impl Lane {
                 None
             }
         }
+    }
+
+    /// A delivery waits until that entity is in the CRM.
+    pub(crate) fn wait_for_parent(&mut self, parent: EntityHash, delivery: DeliveryId) {
+        let waiting = self.expected.entry(parent).or_default();
+        if !waiting.contains(&delivery) {
+            waiting.push(delivery);
+        }
+    }
+
+    /// A delivery waits no longer.
+    pub(crate) fn stop_waiting_for(&mut self, parent: EntityHash, delivery: DeliveryId) {
+        if let Entry::Occupied(mut waiting) = self.expected.entry(parent) {
+            waiting.get_mut().retain(|other| *other != delivery);
+            if waiting.get().is_empty() {
+                waiting.remove();
+            }
+        }
+    }
+
+    /// The deliveries that have waited for that entity.
+    pub(crate) fn take_waiting_for(&mut self, parent: EntityHash) -> Vec<DeliveryId> {
+        if self.expected.is_empty() {
+            return Vec::new();
+        }
+        self.expected.remove(&parent).unwrap_or_default()
     }
 
     /// A delivery may be sent now. One that made the lane wait comes behind the others, so that it

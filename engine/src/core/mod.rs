@@ -24,6 +24,7 @@ mod lane;
 mod lanes;
 mod letters;
 mod pace;
+mod parents;
 mod partitions;
 mod policy;
 mod retry;
@@ -53,7 +54,8 @@ pub use config::{
     REPLAY_DESTINATION,
 };
 pub use effects::{
-    Attempt, BudgetDraw, CallId, DeliveryId, Drained, Effects, Fact, Input, Now, Outcome, PauseReason, SendRequest,
+    Attempt, BudgetDraw, CallId, DeliveryId, Drained, Effects, EntityLookUp, Fact, Input, Now, Outcome, PauseReason,
+    SendRequest,
 };
 pub use envelope::{Envelope, envelope_schema};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
@@ -186,6 +188,7 @@ impl Core {
             Input::Lost(partitions) => self.lose(&partitions),
             Input::Token(ids, token) => self.token_given(ids, token),
             Input::Claimed(delivery, token, claim) => self.claimed(delivery, token, claim),
+            Input::Resolved(delivery, ids) => self.resolved(delivery, ids),
             Input::Replied(call, reply) => self.replied(call, &reply),
             Input::Faulted(call, fault) => self.faulted(call, &fault),
             Input::Completed(delivery, answer) => self.completed(delivery, answer),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use syncline_sdk::{Capabilities, Outbound, Reason, Replay, RetryAfter, Verdict};
+use syncline_sdk::{Capabilities, Outbound, Reason, Reference, Replay, RetryAfter, Verdict};
 
 use super::failure::FailureKind;
 use super::retry::LONGEST_WAIT;
@@ -15,6 +15,8 @@ pub(crate) enum Decision {
     Complete { remote_id: Option<String>, unchanged: bool },
     /// It is sent again, if attempts are left.
     Retry { reason: Reason, after: Option<Duration>, in_doubt: bool },
+    /// It waits for another entity; no attempt is spent.
+    Await { reason: Reason, reference: Reference },
     /// It is dead-lettered now.
     DeadLetter { kind: FailureKind, reason: Reason },
     /// It is sent again as soon as this member may send; no attempt is spent.
@@ -41,6 +43,7 @@ pub(crate) fn decide(verdict: Verdict, sent: &Outbound, can: Capabilities, wall:
             let in_doubt = in_doubt && sent.replay == Replay::Unsafe;
             Decision::Throttle { reason, after: wait(after), in_doubt }
         }
+        Verdict::Await { reason, reference } => Decision::Await { reason, reference },
         Verdict::Unauthenticated(reason) => Decision::Unauthenticated(reason),
         Verdict::Unknown { reason, after } => doubt(reason, wait(after), sent, can),
     }
@@ -80,6 +83,7 @@ fn after_a_write(decision: Decision, can: Capabilities) -> Decision {
         Decision::Complete { .. } | Decision::DeadLetter { .. } => return decision,
         _ if can.look_up => return decision,
         Decision::Retry { reason, .. }
+        | Decision::Await { reason, .. }
         | Decision::Throttle { reason, .. }
         | Decision::Unauthenticated(reason)
         | Decision::CredentialsRefused(reason)

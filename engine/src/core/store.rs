@@ -172,7 +172,7 @@ impl Core {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         delivery.remote_id = memory.remote_id;
         delivery.in_doubt |= memory.in_doubt;
-        self.ready(id);
+        self.resolve(id);
     }
 
     /// The store is down, and events are wanted to go on without it: nothing is known of their
@@ -186,7 +186,7 @@ impl Core {
         self.ready(id);
     }
 
-    fn ready(&mut self, id: DeliveryId) {
+    pub(super) fn ready(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         delivery.stage = Stage::Ready;
         if let Some(lane) = self.lanes.get_mut(delivery.lane) {
@@ -327,7 +327,7 @@ impl Core {
 
     /// The store doesn't answer: everything waits, and one question at a time finds out whether it
     /// does again.
-    fn store_failed(&mut self) {
+    pub(super) fn store_failed(&mut self) {
         if !std::mem::replace(&mut self.store.down, true) {
             self.load.changed = true;
             self.fact(Fact::StoreDown);
@@ -346,7 +346,7 @@ impl Core {
         }
     }
 
-    fn store_worked(&mut self) {
+    pub(super) fn store_worked(&mut self) {
         self.store.failures = 0;
         self.store_answered();
     }

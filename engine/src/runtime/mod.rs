@@ -288,6 +288,9 @@ impl Runtime {
         for request in effects.tokens.drain(..) {
             work::token(&self.drivers, request, answers, inputs);
         }
+        if !effects.look_ups.is_empty() {
+            work::look_up(&self.drivers, std::mem::take(&mut effects.look_ups), answers, inputs);
+        }
         if !effects.claims.is_empty() {
             work::claim(&self.drivers, std::mem::take(&mut effects.claims), answers, inputs);
         }

@@ -73,6 +73,8 @@ pub fn describe_metrics() {
     );
     describe_counter!("syncline_abandoned_deliveries_total", "Deliveries given up under way, to be redelivered");
     describe_counter!("syncline_connector_panics_total", "Panics in connectors");
+    describe_counter!("syncline_parent_waits_total", "Events that had to wait for another entity, by destination");
+    describe_counter!("syncline_delivery_warnings_total", "What connectors warn of, by destination and reason");
     describe_counter!(
         "syncline_retry_after_not_obeyed_total",
         "Waits that a destination wished and that make no sense or are longer than a day; at most one a minute"
@@ -346,6 +348,19 @@ impl Observer {
                 let destination = self.destination(*lane);
                 counter!("syncline_connector_panics_total", "destination" => destination.to_owned()).increment(1);
                 error!(destination, message, "the connector panicked");
+            }
+            Fact::Awaiting { lane, event, reason } => {
+                let destination = self.destination(*lane);
+                counter!("syncline_parent_waits_total", "destination" => destination.to_owned()).increment(1);
+                info!(destination, event_id = event.id(), %reason, "the event waits for another entity");
+            }
+            Fact::Warned { lane, event, reason } => {
+                let destination = self.destination(*lane);
+                counter!("syncline_delivery_warnings_total", "destination" => destination.to_owned(),
+                    "reason" => reason.code.to_string())
+                .increment(1);
+                let (event_id, code) = (event.id(), &*reason.code);
+                warn!(destination, event_id, reason = code, detail = reason.message, "a delivery has a warning");
             }
             Fact::Abandoned { partitions, deliveries } => {
                 counter!("syncline_abandoned_deliveries_total").increment(*deliveries as u64);

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use super::Drivers;
 use crate::auth::Credentials;
-use crate::core::{BudgetDraw, DeadLetter, Input, SendRequest};
+use crate::core::{BudgetDraw, DeadLetter, EntityLookUp, Input, SendRequest};
 use crate::record::TopicPartition;
 use crate::state::{ClaimRequest, Completion, Release, StoreError, Token};
 use crate::transport::cookies::{self, CookieJars};
@@ -141,6 +141,21 @@ pub(super) fn claim(drivers: &Drivers, claims: Vec<ClaimRequest>, answers: &Answ
         answered.resize(claims.len(), None);
         let told = |(claim, answer): (ClaimRequest, _)| Input::Claimed(claim.delivery, claim.token, answer);
         claims.into_iter().zip(answered).map(told).collect()
+    };
+    at_once_or_spawned(work, answers, inputs);
+}
+
+pub(super) fn look_up(drivers: &Drivers, look_ups: Vec<EntityLookUp>, answers: &Answers, inputs: &mut VecDeque<Input>) {
+    let store = Arc::clone(&drivers.store);
+    let work = async move {
+        let (counts, names): (Vec<_>, Vec<_>) =
+            look_ups.into_iter().map(|look_up| ((look_up.delivery, look_up.entities.len()), look_up.entities)).unzip();
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        let mut known = ask(store.remote_ids(&names)).await.map(|known| {
+            let mut known = known.into_iter();
+            move |count| known.by_ref().take(count).collect::<Vec<_>>()
+        });
+        counts.into_iter().map(|(id, count)| Input::Resolved(id, known.as_mut().map(|take| take(count)))).collect()
     };
     at_once_or_spawned(work, answers, inputs);
 }

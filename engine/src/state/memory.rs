@@ -11,8 +11,8 @@ use syncline_sdk::{Event, Operation};
 
 use super::rules::{Asking, Holder, KeyState};
 use super::{
-    Claim, ClaimRequest, Completed, Completion, DEFAULT_LEASE, DEFAULT_TTL, Ending, KeyDigest, Memory, Release,
-    StateStore, StoreError, Token, notes,
+    Claim, ClaimRequest, Completed, Completion, DEFAULT_LEASE, DEFAULT_TTL, Ending, EntityName, KeyDigest, Memory,
+    Release, StateStore, StoreError, Token, notes,
 };
 use crate::record::TopicPartition;
 
@@ -281,6 +281,15 @@ impl StateStore for MemoryStore {
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
         self.with(|inner, now| releases.iter().for_each(|release| inner.release(release, now)));
         Ok(())
+    }
+
+    async fn remote_ids(&self, names: &[EntityName]) -> Result<Vec<Option<String>>, StoreError> {
+        Ok(self.with(|inner, _| {
+            let known = |EntityName { destination, kind, id }: &EntityName| {
+                inner.entities.get(&KeyDigest::of(&[destination, kind, id]))?.memory.remote_id.clone()
+            };
+            names.iter().map(known).collect()
+        }))
     }
 
     async fn forget(&self, partitions: &[(TopicPartition, Token)]) -> Result<(), StoreError> {

@@ -43,7 +43,7 @@ pub use digest::{KeyDigest, fingerprint};
 #[cfg(feature = "embedded")]
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use memory::{MemoryOptions, MemoryStore};
-pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, Memory, Release, StoreError, Token};
+pub use model::{Claim, ClaimRequest, Completed, Completion, Ending, EntityName, Memory, Release, StoreError, Token};
 
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisClientCertificate, RedisOptions, RedisStore, RedisTls, RedisTopology};
@@ -93,6 +93,15 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the store can't be written. The deliveries wait.
     async fn complete(&self, completions: &[Completion]) -> Result<Vec<Completed>, StoreError>;
+
+    /// The CRM's ids of entities, as they were when their last event took effect, in the order of the names.
+    /// `None` for those that it doesn't know; a store that never tells is told by connectors, which then look them up.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be asked. The deliveries wait.
+    async fn remote_ids(&self, names: &[EntityName]) -> Result<Vec<Option<String>>, StoreError> {
+        Ok(vec![None; names.len()])
+    }
 
     /// Gives claims up.
     ///

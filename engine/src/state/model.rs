@@ -44,6 +44,17 @@ pub enum Claim {
     Fenced,
 }
 
+/// An entity in a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EntityName {
+    /// The destination's name.
+    pub destination: Arc<str>,
+    /// The entity's type.
+    pub kind: String,
+    /// The entity's id in events.
+    pub id: String,
+}
+
 /// What is known of an entity in a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {

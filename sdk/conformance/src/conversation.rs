@@ -86,7 +86,10 @@ impl GoldenItem {
     #[must_use]
     pub fn item(&self) -> Item<'_> {
         let remote_id = self.remembered.remote_id.as_deref();
-        Item { event: &self.event, remembered: Remembered { remote_id, in_doubt: self.remembered.in_doubt } }
+        Item {
+            event: &self.event,
+            remembered: Remembered { remote_id, in_doubt: self.remembered.in_doubt, ..Remembered::default() },
+        }
     }
 }
 

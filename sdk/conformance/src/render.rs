@@ -39,6 +39,9 @@ pub(crate) fn verdict(verdict: &Verdict) -> Value {
         Verdict::Unauthenticated(reason) => json!({ "unauthenticated": { "code": reason.code } }),
         Verdict::Retry { reason, after } => json!({ "retry": waiting(&reason.code, *after) }),
         Verdict::Unknown { reason, after } => json!({ "unknown": waiting(&reason.code, *after) }),
+        Verdict::Await { reason, reference } => {
+            json!({ "await": { "code": reason.code, "entity": { "type": reference.kind, "id": reference.id } } })
+        }
         Verdict::Throttle { reason, after, scope, in_doubt } => {
             let mut fields = waiting(&reason.code, *after);
             let scope = match scope {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use syncline_engine::core::CoreLimits;
 use syncline_engine::transport::ProxyOption;
 use syncline_sdk::SecretRef;
 
@@ -188,7 +189,7 @@ pub(crate) enum JitterKind {
 }
 
 /// What follows from failures.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Delivery {
     /// What happens to the events of an entity after one of them was dead-lettered.
@@ -197,6 +198,20 @@ pub(crate) struct Delivery {
     pub(crate) on_outage: OnOutage,
     /// What happens to events while the state store doesn't answer.
     pub(crate) on_store_outage: OnStoreOutage,
+    /// How long an event waits for an entity that its record refers to and that isn't in the CRM yet, in seconds.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub(crate) parent_wait_s: u64,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            after_dead_letter: AfterDeadLetter::default(),
+            on_outage: OnOutage::default(),
+            on_store_outage: OnStoreOutage::default(),
+            parent_wait_s: CoreLimits::default().parent_wait.as_secs(),
+        }
+    }
 }
 
 /// What happens to events while the state store doesn't answer.

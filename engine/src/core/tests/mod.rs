@@ -4,6 +4,7 @@ mod credentials;
 mod delivery;
 mod failures;
 mod pace;
+mod parents;
 mod partitions;
 mod random;
 mod schemas;
@@ -52,6 +53,10 @@ struct Bench {
     released: Vec<i32>,
     facts: Vec<Fact>,
     drained: Option<super::Drained>,
+    /// What the store knows of entities, by their ids.
+    remote_ids: BTreeMap<String, String>,
+    /// Whether the store can't tell what it knows of them.
+    look_ups_fail: bool,
     /// Whether claims are granted and completions taken at once.
     store_answers: bool,
 }
@@ -148,6 +153,8 @@ impl Bench {
             letters: Vec::new(),
             releases: Vec::new(),
             draws: Vec::new(),
+            remote_ids: BTreeMap::new(),
+            look_ups_fail: false,
             endings: Vec::new(),
             token: Some(TOKEN),
             token_requests: 0,
@@ -207,6 +214,10 @@ impl Bench {
             } else {
                 self.claims.push(claim.delivery);
             }
+        }
+        for look_up in effects.look_ups {
+            let known = look_up.entities.iter().map(|entity| self.remote_ids.get(&entity.id).cloned()).collect();
+            self.core.handle(now, Input::Resolved(look_up.delivery, (!self.look_ups_fail).then_some(known)));
         }
         for completion in effects.completions {
             if self.store_answers {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use syncline_sdk::{
     Auth, BaseUrl, Batch, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress,
-    Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
+    Reason, Reference, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 
 /// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch; events of the source `ask` only ask there. 200 is delivered, 208 unchanged,
+/// 203 delivered with a warning, 424 that the parent of an event of the source `child of …` isn't there,
 /// 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
 /// all but the last. Everything else goes by the default table.
 #[derive(Debug)]
@@ -52,12 +53,20 @@ impl CrmConnector for Toy {
         }
     }
 
+    fn references(&self, event: &Event) -> Vec<Reference> {
+        let parent = event.source().and_then(|source| source.strip_prefix("child of "));
+        parent.map(|id| Reference { kind: "t".into(), id: id.into() }).into_iter().collect()
+    }
+
     fn begin(&self, batch: &Batch<'_>) -> Outbound {
         let ids: Vec<_> = batch.items().iter().map(|item| item.event.id()).collect();
         let doubt = if batch.items().iter().any(|item| item.remembered.in_doubt) { "?doubt" } else { "" };
+        let parent = batch.first().filter(|item| is_child(item.event));
+        let parent = parent.map(|item| item.remembered.references.first().cloned().flatten());
+        let parent = parent.map(|id| format!("?parent={}", id.as_deref().unwrap_or("unknown"))).unwrap_or_default();
         let only_asks = batch.items().iter().all(|item| item.event.source() == Some("ask"));
         let (step, replay) = if only_asks { ("ask", Replay::Safe) } else { ("write", Replay::Unsafe) };
-        Outbound::new(step, Method::Post, format!("/{}{doubt}", ids.join(",")), replay)
+        Outbound::new(step, Method::Post, format!("/{}{doubt}{parent}", ids.join(",")), replay)
     }
 
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {
@@ -75,7 +84,21 @@ impl CrmConnector for Toy {
             300 => Progress::Call(next()),
             301 => Progress::CallAfter(next(), Duration::from_secs(60)),
             333 => panic!("told to"),
+            203 => {
+                let mut verdicts = Verdicts::all(batch, delivered());
+                verdicts.warn(0, Reason::new("cut_short", "told to"));
+                Progress::Done(verdicts)
+            }
+            424 => {
+                let parent = batch.first().and_then(|item| self.references(item.event).pop());
+                let reason = Reason::new("no_parent", "it isn't there yet");
+                parent.map_or_else(|| panic!("no child"), |reference| all(Verdict::Await { reason, reference }))
+            }
             _ => all(default_verdict(sent, reply, "")),
         }
     }
+}
+
+fn is_child(event: &Event) -> bool {
+    event.source().is_some_and(|source| source.starts_with("child of "))
 }

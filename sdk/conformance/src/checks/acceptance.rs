@@ -62,7 +62,10 @@ fn check_event(explorer: &Explorer, connector: &dyn CrmConnector, name: &str, ev
         }
         Ok((Err(reason), _)) => check_reason(&reason, &at, report),
         Ok((Ok(()), _)) => {
-            for remembered in [Remembered::default(), Remembered { remote_id: Some("../%00\r\n"), in_doubt: false }] {
+            for remembered in [
+                Remembered::default(),
+                Remembered { remote_id: Some("../%00\r\n"), in_doubt: false, ..Remembered::default() },
+            ] {
                 let items = [Item { event, remembered }];
                 let batch = Batch::new(&items);
                 match guarded(|| connector.begin(&batch)) {

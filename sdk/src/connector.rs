@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    Answered, Auth, BaseUrl, Batch, Difference, Event, Examination, Outbound, Preview, Reason, Reference, Reply,
-    Verdicts,
+    Answered, Auth, BaseUrl, Batch, Difference, Event, Examination, Item, Method, Outbound, Preview, Reason, Reference,
+    Remembered, Reply, Verdicts,
 };
 
 /// Translates events into requests to one CRM, and its replies into verdicts.
@@ -60,6 +60,14 @@ pub trait CrmConnector: Debug + Send + Sync + 'static {
     /// configurations. Deletes have no fields. `None` where the connector doesn't tell.
     fn preview(&self, _event: &Event) -> Option<Preview> {
         None
+    }
+
+    /// Every write that an accepted event may lead to, of which one is sent, depending on what the CRM
+    /// answers to the reads before it. By default the first request, if that writes.
+    fn possible_writes(&self, event: &Event) -> Vec<Outbound> {
+        let items = [Item { event, remembered: Remembered::default() }];
+        let first = self.begin(&Batch::new(&items));
+        if first.method == Method::Get { Vec::new() } else { vec![first] }
     }
 
     /// The read that shows what this write, one of the connector's own, would change. `None` where there is

@@ -285,9 +285,7 @@ impl StateStore for MemoryStore {
 
     async fn remote_ids(&self, names: &[EntityName]) -> Result<Vec<Option<String>>, StoreError> {
         Ok(self.with(|inner, _| {
-            let known = |EntityName { destination, kind, id }: &EntityName| {
-                inner.entities.get(&KeyDigest::of(&[destination, kind, id]))?.memory.remote_id.clone()
-            };
+            let known = |name: &EntityName| inner.entities.get(&name.digest())?.memory.remote_id.clone();
             names.iter().map(known).collect()
         }))
     }

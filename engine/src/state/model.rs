@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use syncline_sdk::Event;
 
+use super::KeyDigest;
 use crate::core::DeliveryId;
 use crate::record::TopicPartition;
 
@@ -53,6 +54,13 @@ pub struct EntityName {
     pub kind: String,
     /// The entity's id in events.
     pub id: String,
+}
+
+impl EntityName {
+    #[allow(clippy::allow_attributes, dead_code, reason = "not every store is built")]
+    pub(super) fn digest(&self) -> KeyDigest {
+        KeyDigest::of(&[&self.destination, &self.kind, &self.id])
+    }
 }
 
 /// What is known of an entity in a destination.

@@ -21,8 +21,8 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::{
-    Claim, ClaimRequest, Completed, Completion, DEFAULT_ENTITY_TTL, DEFAULT_LEASE, DEFAULT_TTL, Entry, PortableStore,
-    Release, StateStore, StoreError, Token, notes,
+    Claim, ClaimRequest, Completed, Completion, DEFAULT_ENTITY_TTL, DEFAULT_LEASE, DEFAULT_TTL, EntityName, Entry,
+    PortableStore, Release, StateStore, StoreError, Token, notes,
 };
 use crate::record::TopicPartition;
 use thread::{Question, Worker};
@@ -118,6 +118,11 @@ impl StateStore for EmbeddedStore {
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
         let releases = releases.to_vec();
         self.ask(|answer| Question::Release(releases, answer)).await
+    }
+
+    async fn remote_ids(&self, names: &[EntityName]) -> Result<Vec<Option<String>>, StoreError> {
+        let names = names.to_vec();
+        self.ask(|answer| Question::RemoteIds(names, answer)).await
     }
 
     async fn forget(&self, partitions: &[(TopicPartition, Token)]) -> Result<(), StoreError> {

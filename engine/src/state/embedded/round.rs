@@ -8,7 +8,8 @@ use syncline_sdk::{Event, Operation};
 
 use super::super::rules::{Asking, Holder, KeyState};
 use super::super::{
-    Claim, ClaimRequest, Completed, Completion, Ending, Entry, KeyDigest, Memory, Release, StoreError, Token,
+    Claim, ClaimRequest, Completed, Completion, Ending, EntityName, Entry, KeyDigest, Memory, Release, StoreError,
+    Token,
 };
 use super::codec::{EntityRow, Home, PartitionHash};
 use super::data::{Batch, Data};
@@ -115,6 +116,10 @@ impl<'d> Round<'d> {
             None => None,
         };
         Ok(Claim::Granted(Memory { in_doubt, ..memory.unwrap_or_default() }))
+    }
+
+    pub(super) fn remote_id(&mut self, name: &EntityName) -> Result<Option<String>, StoreError> {
+        Ok(self.entity(name.digest())?.0.as_ref().and_then(|row| row.remote_id.clone()))
     }
 
     pub(super) fn complete(&mut self, completion: &Completion) -> Result<Completed, StoreError> {

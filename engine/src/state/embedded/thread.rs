@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::{Claim, ClaimRequest, Completed, Completion, Entry, KeyDigest, Release, StoreError, Token};
+use super::super::{
+    Claim, ClaimRequest, Completed, Completion, EntityName, Entry, KeyDigest, Release, StoreError, Token,
+};
 use super::data::Data;
 use super::export::Export;
 use super::round::Round;
@@ -17,6 +19,7 @@ pub(super) enum Question {
     Token(Answer<Token>),
     Claim(Vec<ClaimRequest>, Answer<Vec<Claim>>),
     Complete(Vec<Completion>, Answer<Vec<Completed>>),
+    RemoteIds(Vec<EntityName>, Answer<Vec<Option<String>>>),
     Release(Vec<Release>, Answer<()>),
     Forget(Vec<(TopicPartition, Token)>, Answer<()>),
     Import(Vec<Entry>, Answer<()>),
@@ -121,6 +124,7 @@ impl Question {
             Self::Complete(completions, answer) => {
                 give(answer, completions.iter().map(|one| round.complete(one)).collect())
             }
+            Self::RemoteIds(names, answer) => give(answer, names.iter().map(|one| round.remote_id(one)).collect()),
             Self::Release(releases, answer) => give(answer, releases.iter().try_for_each(|one| round.release(one))),
             Self::Forget(partitions, answer) => {
                 partitions.iter().for_each(|(partition, token)| round.forget(partition, *token));
@@ -147,6 +151,7 @@ impl Question {
             Self::Token(answer) => drop(answer.send(Err(error))),
             Self::Claim(_, answer) => drop(answer.send(Err(error))),
             Self::Complete(_, answer) => drop(answer.send(Err(error))),
+            Self::RemoteIds(_, answer) => drop(answer.send(Err(error))),
             Self::Release(_, answer)
             | Self::Forget(_, answer)
             | Self::Import(_, answer)

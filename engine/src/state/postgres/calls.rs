@@ -1,13 +1,15 @@
 //! Batches as arrays of parameters, and rows as answers.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use syncline_sdk::{Event, Operation};
 use tokio_postgres::types::Type;
 
-use super::super::{Claim, ClaimRequest, Completed, Completion, Ending, KeyDigest, Memory, Release, StoreError};
+use super::super::{
+    Claim, ClaimRequest, Completed, Completion, Ending, EntityName, KeyDigest, Memory, Release, StoreError,
+};
 use super::pool::{Param, Pool};
 use super::text::{decode, encode};
 use super::{cell, damaged};
@@ -18,6 +20,7 @@ pub(super) struct Statements {
     pub(super) token: String,
     pub(super) claim: String,
     pub(super) complete: String,
+    pub(super) remote_ids: String,
     pub(super) release: String,
     pub(super) import_keys: String,
     pub(super) import_entities: String,
@@ -32,6 +35,8 @@ impl Statements {
             token: of("SELECT {schema}.next_token()"),
             claim: of("SELECT * FROM {schema}.claim($1, $2, $3, $4, $5, $6, $7, $8)"),
             complete: of("SELECT * FROM {schema}.complete($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"),
+            remote_ids: of("SELECT digest, remote_id FROM {schema}.entities
+                 WHERE digest = ANY($1) AND remote_id IS NOT NULL"),
             release: of("SELECT {schema}.release($1, $2, $3, $4, $5)"),
             import_keys: of("SELECT {schema}.import_keys($1, $2, $3)"),
             import_entities: of("SELECT {schema}.import_entities($1, $2, $3, $4, $5, $6, $7, $8)"),
@@ -132,6 +137,20 @@ pub(super) async fn claim(
         *place(&mut claims, cell(row, 0)?)? = Some(claim);
     }
     claims.into_iter().collect::<Option<_>>().ok_or_else(damaged)
+}
+
+pub(super) async fn remote_ids(
+    pool: &Pool,
+    sql: &str,
+    names: &[EntityName],
+) -> Result<Vec<Option<String>>, StoreError> {
+    let digests: Vec<_> = names.iter().map(EntityName::digest).collect();
+    let rows = pool.query(sql, &[(&bytes(&digests), Type::BYTEA_ARRAY)]).await?;
+    let mut known = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        known.insert(cell::<&[u8]>(row, 0)?.to_vec(), cell::<String>(row, 1).map(decode)?);
+    }
+    Ok(digests.iter().map(|digest| known.get(digest.0.as_slice()).cloned()).collect())
 }
 
 pub(super) async fn complete(

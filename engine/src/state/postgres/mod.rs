@@ -28,8 +28,8 @@ use tokio_postgres::types::FromSql;
 pub use options::{PostgresClientCertificate, PostgresOptions, PostgresTls};
 
 use super::{
-    Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Entry, PortableStore, Release, StateStore, StoreError,
-    Token, notes,
+    Claim, ClaimRequest, Completed, Completion, Draw, Drawn, EntityName, Entry, PortableStore, Release, StateStore,
+    StoreError, Token, notes,
 };
 use crate::auth::SecretSource;
 use crate::record::TopicPartition;
@@ -122,6 +122,13 @@ impl StateStore for PostgresStore {
             return Ok(Vec::new());
         }
         calls::complete(&self.pool, &self.sql.complete, completions, self.ttl_ms).await
+    }
+
+    async fn remote_ids(&self, names: &[EntityName]) -> Result<Vec<Option<String>>, StoreError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        calls::remote_ids(&self.pool, &self.sql.remote_ids, names).await
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {

@@ -22,13 +22,13 @@ use async_trait::async_trait;
 use redis::Value;
 use tracing::warn;
 
-use self::layout::{fingerprint_from, fingerprint_text, foreign, holder, letter, parts, place, text};
+use self::layout::{FIELDS, fingerprint_from, fingerprint_text, foreign, holder, letter, parts, place, text};
 use self::link::{Link, strange};
 use self::options::millis;
 use self::scripts::{CLAIM, COMPLETE, Call, PROBE, RELEASE, TOKEN};
 use super::{
-    Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Ending, KeyDigest, Memory, Release, StateStore,
-    StoreError, Token, notes,
+    Claim, ClaimRequest, Completed, Completion, Draw, Drawn, Ending, EntityName, KeyDigest, Memory, Release,
+    StateStore, StoreError, Token, notes,
 };
 use crate::auth::SecretSource;
 use crate::record::TopicPartition;
@@ -379,6 +379,18 @@ impl StateStore for RedisStore {
         } else {
             self.in_time(self.complete_together(&ended)).await
         }
+    }
+
+    async fn remote_ids(&self, names: &[EntityName]) -> Result<Vec<Option<String>>, StoreError> {
+        let keys: Vec<_> =
+            names.iter().map(|name| self.link.names.entity(&name.destination, &name.kind, &name.id)).collect();
+        let [id, ..] = FIELDS;
+        let calls: Vec<_> = keys.iter().map(|key| Call::plain("HGET", &[key.as_bytes(), id.as_bytes()])).collect();
+        let answers = self.in_time(self.link.send(&calls)).await?;
+        all(&keys, answers, |key, answer| match answer {
+            Value::Nil => Ok(None),
+            answer => text(answer).map(Some).ok_or_else(|| foreign(key)),
+        })
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod budgets;
 mod moving;
 mod notes;
 mod random;
+mod remote_ids;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,6 +205,7 @@ pub async fn run<S: StateStore>(open: impl AsyncFn(Duration) -> S) {
     let lease = Duration::from_millis(300);
     a_lease_ends(&Store::new(open(lease).await).await, lease).await;
     everything_can_be_repeated(&Store::new(open(LONG).await).await).await;
+    remote_ids::ids_of_other_entities_are_known(&Store::new(open(LONG).await).await).await;
     letters_park_their_entity(&Store::new(open(LONG).await).await).await;
     odd_texts_are_kept(&Store::new(open(LONG).await).await).await;
     of_many_at_once_one_is_granted(&Store::new(open(LONG).await).await).await;

@@ -41,6 +41,14 @@ impl Destination {
         self
     }
 
+    /// Another configuration of the connector: what it would make of each event is compared with what this one
+    /// makes of it, told in logs and metrics, and never sent. Default: none.
+    #[must_use]
+    pub fn shadow(mut self, connector: Arc<dyn CrmConnector>) -> Self {
+        self.lane.shadow = Some(connector);
+        self
+    }
+
     /// Conversations under way at a time: so many. Default: as many as the CRM answers without
     /// getting slow, from 1 to the connector's limit.
     #[must_use]

@@ -73,6 +73,10 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>, waits: &Waits)
 pub(crate) fn destination(planned: &Planned, on_outage: config::model::OnOutage) -> Destination {
     let destination = Destination::new(planned.name.as_str(), Arc::clone(&planned.connector))
         .connector_kind(planned.registration.kind, planned.registration.version);
+    let destination = match &planned.shadow {
+        Some(shadow) => destination.shadow(Arc::clone(shadow)),
+        None => destination,
+    };
     planned.treatment.apply(destination, on_outage)
 }
 

@@ -89,6 +89,8 @@ pub struct LaneConfig {
     pub connector_version: Arc<str>,
     /// The connector.
     pub connector: Arc<dyn CrmConnector>,
+    /// Another configuration of the connector, whose previews are compared with this one's. It sends nothing.
+    pub shadow: Option<Arc<dyn CrmConnector>>,
     /// Conversations under way at a time.
     pub concurrency: Concurrency,
     /// How many requests it takes.
@@ -195,6 +197,7 @@ impl LaneConfig {
             connector_version: "0".into(),
             concurrency: Concurrency::Adaptive { min: 1, max: connector.endpoint().limits.concurrency.max(1) },
             connector,
+            shadow: None,
             pace: PaceOptions::default(),
             breaker: BreakerOptions::default(),
             on_outage: OnOutage::default(),

@@ -206,7 +206,8 @@ impl Core {
             return self.abandon(id);
         }
         let lane = delivery.lane;
-        let Some(config) = self.config.lanes.get(lane) else { return };
+        self.shadow(id);
+        let (Some(delivery), Some(config)) = (self.deliveries.get(&id), self.config.lanes.get(lane)) else { return };
         match calls::guarded(|| config.connector.accepts(&delivery.event)) {
             Ok(Ok(())) => self.claim(id),
             Ok(Err(reason)) => self.refuse_delivery(id, FailureKind::Unmappable, reason),

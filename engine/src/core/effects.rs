@@ -7,6 +7,7 @@ use syncline_sdk::{Event, Outbound, Reason, Reply};
 use uuid::Uuid;
 
 use super::failure::{DeadLetter, Failure, LetterId};
+use super::shadow::ShadowOutcome;
 use crate::record::{Record, TopicPartition};
 use crate::state::{Claim, ClaimRequest, Completed, Completion, Draw, Drawn, EntityName, Release, Token};
 use crate::transport::TransportFault;
@@ -331,6 +332,15 @@ pub enum Fact {
         event: Arc<Event>,
         /// What is missing.
         reason: Reason,
+    },
+    /// What the lane's shadow would have made of an event.
+    Shadowed {
+        /// Whose delivery.
+        lane: usize,
+        /// The event.
+        event: Arc<Event>,
+        /// What.
+        outcome: ShadowOutcome,
     },
     /// A connector has something to tell about an event, whatever became of it.
     Warned {

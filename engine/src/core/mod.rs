@@ -30,6 +30,7 @@ mod policy;
 mod retry;
 mod retry_budget;
 mod schemas;
+mod shadow;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub use lanes::LaneStatus;
 pub use pace::{BudgetStatus, PaceOptions, Quota, Rate};
 pub use retry::{Jitter, LONGEST_WAIT, RetrySchedule};
 pub use schemas::{PayloadSchema, PayloadSchemas, SchemaError, SchemaErrors, SchemaVersion, UnknownSchema};
+pub use shadow::{ShadowOutcome, compare};
 pub use version::{EqualVersion, VersionPolicy, VersionRule};
 
 use crate::record::TopicPartition;

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::quiet::Quiet;
 use super::status::Board;
 use super::work::LaneRuntime;
-use crate::core::{Attempt, BreakerState, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason};
+use crate::core::{Attempt, BreakerState, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason, ShadowOutcome};
 use crate::record::TopicPartition;
 
 /// Entity types that no route names share one label.
@@ -74,6 +74,10 @@ pub fn describe_metrics() {
     describe_counter!("syncline_abandoned_deliveries_total", "Deliveries given up under way, to be redelivered");
     describe_counter!("syncline_connector_panics_total", "Panics in connectors");
     describe_counter!("syncline_parent_waits_total", "Events that had to wait for another entity, by destination");
+    describe_counter!(
+        "syncline_shadow_events_total",
+        "Events that a shadow was compared on, by destination and outcome (same, differs, refuses, accepts)"
+    );
     describe_counter!("syncline_delivery_warnings_total", "What connectors warn of, by destination and reason");
     describe_counter!(
         "syncline_retry_after_not_obeyed_total",
@@ -353,6 +357,25 @@ impl Observer {
                 let destination = self.destination(*lane);
                 counter!("syncline_parent_waits_total", "destination" => destination.to_owned()).increment(1);
                 info!(destination, event_id = event.id(), %reason, "the event waits for another entity");
+            }
+            Fact::Shadowed { lane, event, outcome } => {
+                let destination = self.destination(*lane);
+                counter!("syncline_shadow_events_total", "destination" => destination.to_owned(), "outcome" => outcome.code())
+                    .increment(1);
+                let (event_id, code) = (event.id(), outcome.code());
+                match outcome {
+                    ShadowOutcome::Same => {}
+                    ShadowOutcome::Differs(fields) => {
+                        let fields = fields.join(", ");
+                        info!(destination, event_id, outcome = code, fields, "the shadow would write something else");
+                    }
+                    ShadowOutcome::Refuses(reason) => {
+                        warn!(destination, event_id, outcome = code, %reason, "the shadow refuses the event");
+                    }
+                    ShadowOutcome::Accepts => {
+                        info!(destination, event_id, outcome = code, "the shadow accepts an event that is refused");
+                    }
+                }
             }
             Fact::Warned { lane, event, reason } => {
                 let destination = self.destination(*lane);

@@ -22,6 +22,7 @@ pub(crate) struct Planned {
     pub(crate) name: String,
     pub(crate) registration: &'static Registration,
     pub(crate) connector: Arc<dyn CrmConnector>,
+    pub(crate) shadow: Option<Arc<dyn CrmConnector>>,
     pub(crate) treatment: Treatment,
 }
 
@@ -71,12 +72,17 @@ fn destination(index: usize, mut written: Map<String, Value>) -> Result<Planned,
     let unfit = || Problem::new(&pointer, "the destination doesn't fit its own types; please report this");
     let treatment = Treatment::take(&mut written).ok_or_else(unfit)?;
     let kind = written.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let at = |path: &str| format!("{pointer}{}", pointer_of(path, &written));
-    let registration = Registration::find(&kind).map_err(|error| Problem::new(at(&error.path), error.message))?;
-    let config: Box<dyn ConnectorConfig> = serde_json::from_value(Value::Object(written.clone()))
-        .map_err(|error| Problem::new(pointer.clone(), without_values(error.to_string(), &written)))?;
-    let connector = config.connect().map_err(|error| Problem::new(at(&error.path), error.message))?;
-    let planned = Planned { name, registration, connector, treatment };
+    let registration = Registration::find(&kind)
+        .map_err(|error| Problem::new(format!("{pointer}{}", pointer_of(&error.path, &written)), error.message))?;
+    let connector = connect(&written, &written, &pointer)?;
+    let shadow = match &treatment.shadow {
+        Some(changes) => {
+            let pointer = format!("{pointer}/shadow");
+            Some(connect(&shadowed(&written, changes, &pointer)?, changes, &pointer)?)
+        }
+        None => None,
+    };
+    let planned = Planned { name, registration, connector, shadow, treatment };
     if planned.treatment.limits.burst.is_some() && planned.treatment.limits.requests_per_second.is_none() {
         return Err(Problem::new(
             format!("{pointer}/limits/burst"),
@@ -86,6 +92,39 @@ fn destination(index: usize, mut written: Map<String, Value>) -> Result<Planned,
     let destination = crate::assemble::destination(&planned, OnOutage::default());
     destination.check().map_err(|error| Problem::new(&pointer, error.to_string()))?;
     Ok(planned)
+}
+
+/// Builds a connector. Problems are told at `pointer`, as far as their keys are `written` there.
+fn connect(
+    options: &Map<String, Value>,
+    written: &Map<String, Value>,
+    pointer: &str,
+) -> Result<Arc<dyn CrmConnector>, Problem> {
+    let config: Box<dyn ConnectorConfig> = serde_json::from_value(Value::Object(options.clone()))
+        .map_err(|error| Problem::new(pointer, without_values(error.to_string(), options)))?;
+    config
+        .connect()
+        .map_err(|error| Problem::new(format!("{pointer}{}", pointer_of(&error.path, written)), error.message))
+}
+
+/// A destination's options with a shadow's changes.
+fn shadowed(
+    written: &Map<String, Value>,
+    changes: &Map<String, Value>,
+    pointer: &str,
+) -> Result<Map<String, Value>, Problem> {
+    let mut options = written.clone();
+    for (key, change) in changes {
+        if matches!(key.as_str(), "type" | "name" | "base_url" | "auth") {
+            let what = "a shadow sends nothing, so this can't differ: remove it";
+            return Err(Problem::new(format!("{pointer}/{}", segment(key)), what));
+        }
+        match (options.get_mut(key), change) {
+            (Some(Value::Object(known)), Value::Object(changed)) => known.extend(changed.clone()),
+            _ => drop(options.insert(key.clone(), change.clone())),
+        }
+    }
+    Ok(options)
 }
 
 /// A connector's dotted path as a JSON pointer, as far as the written keys go. A key with a dot in

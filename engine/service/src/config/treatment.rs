@@ -26,6 +26,10 @@ pub(crate) struct Treatment {
     pub(crate) breaker: Breaker,
     /// What happens to events while it fails for everybody, if not what `delivery.on_outage` says.
     pub(crate) on_outage: Option<OnOutage>,
+    /// Another version of the connector's own keys, to be tried on the same events: what it would write is compared
+    /// with what is written, and never sent. Tables in it, such as `entities`, replace the destination's entries of the
+    /// same names; other keys replace the destination's.
+    pub(crate) shadow: Option<Map<String, Value>>,
 }
 
 /// Conversations under way at a time.
@@ -228,7 +232,7 @@ impl JsonSchema for Window {
 impl Treatment {
     /// Takes its keys out of a destination. They fit the schema.
     pub(crate) fn take(written: &mut Map<String, Value>) -> Option<Self> {
-        let own = ["concurrency", "limits", "breaker", "on_outage"];
+        let own = ["concurrency", "limits", "breaker", "on_outage", "shadow"];
         let taken = own.iter().filter_map(|key| Some(((*key).to_owned(), written.remove(*key)?)));
         serde_json::from_value(Value::Object(taken.collect())).ok()
     }

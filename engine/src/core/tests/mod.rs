@@ -8,6 +8,7 @@ mod parents;
 mod partitions;
 mod random;
 mod schemas;
+mod shadow;
 mod store;
 mod toy;
 

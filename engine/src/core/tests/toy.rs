@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use syncline_sdk::{
-    Auth, BaseUrl, Batch, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Progress,
-    Reason, Reference, Replay, Reply, Verdict, Verdicts, default_verdict,
+    Auth, BaseUrl, Batch, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Preview,
+    PreviewField, Progress, Reason, Reference, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 
 /// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch; events of the source `ask` only ask there. 200 is delivered, 208 unchanged,
@@ -51,6 +52,12 @@ impl CrmConnector for Toy {
             Some("refuse") => Err(Reason::new("refused", "told to")),
             _ => Ok(()),
         }
+    }
+
+    fn preview(&self, event: &Event) -> Option<Preview> {
+        let field = |name: &str, value: Value| PreviewField { name: name.into(), from: String::new(), value };
+        let fields = vec![field("id", event.id().into()), field("concurrency", self.concurrency.into())];
+        Some(Preview { target: "t".into(), fields })
     }
 
     fn references(&self, event: &Event) -> Vec<Reference> {

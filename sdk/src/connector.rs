@@ -49,6 +49,12 @@ pub trait CrmConnector: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether nothing is to be done about an accepted event, such as a delete where records are kept: it ends as
+    /// unchanged, without a request.
+    fn ignores(&self, _event: &Event) -> bool {
+        false
+    }
+
     /// Other entities of the same destination whose ids in the CRM the event's record holds, each once. What
     /// the engine remembers of them comes with the [item](crate::Remembered::references); for one that isn't
     /// in the CRM yet the connector gives [`Verdict::Await`](crate::Verdict::Await). Called for accepted events.

@@ -1,4 +1,4 @@
-//! Events whose records refer to other entities: their ids are looked up, and those that aren't in
+//! What a delivery needs before it is sent. Events whose records refer to other entities: their ids are looked up, and those that aren't in
 //! the CRM yet are waited for.
 
 use std::sync::Arc;
@@ -28,12 +28,16 @@ pub(super) struct Awaits {
 const RAREST_LOOK: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// The delivery has its claim. What its record refers to is looked up before it is sent.
+    /// The delivery has its claim. What its record refers to is looked up before it is sent, if there is anything
+    /// to send.
     pub(super) fn resolve(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         let Some(config) = self.config.lanes.get(delivery.lane) else { return };
-        let references = match calls::guarded(|| config.connector.references(&delivery.event)) {
-            Ok(references) => references,
+        let (connector, event) = (&config.connector, &delivery.event);
+        let wanted = calls::guarded(|| if connector.ignores(event) { None } else { Some(connector.references(event)) });
+        let references = match wanted {
+            Ok(Some(references)) => references,
+            Ok(None) => return self.complete(id, None, true),
             Err(message) => {
                 let (lane, reason) = (delivery.lane, Reason::new("connector_panicked", message.clone()));
                 self.fact(Fact::ConnectorPanicked { lane, message });

@@ -122,3 +122,12 @@ fn what_a_connector_warns_of_is_told() {
     assert_eq!(warned, Some((0, "e0".into(), "cut_short".into())));
     assert_eq!(bench.outcomes(), [Outcome::Delivered]);
 }
+
+#[test]
+fn what_is_ignored_ends_without_a_request() {
+    let mut bench = Bench::new();
+    let ignored = br#"{"event_id":"e0","idempotency_key":"k0","source":"ignore","entity":{"type":"t","id":"a"}}"#;
+    bench.records([record(0, 0, ignored), event(1, "a")]);
+    assert_eq!((bench.outcomes(), bench.open()), (vec![Outcome::Unchanged], vec!["/e1"]));
+    assert_eq!((bench.committed(), bench.endings.len()), (Some(1), 1), "the store has taken note of it");
+}

@@ -54,6 +54,10 @@ impl CrmConnector for Toy {
         }
     }
 
+    fn ignores(&self, event: &Event) -> bool {
+        event.source() == Some("ignore")
+    }
+
     fn preview(&self, event: &Event) -> Option<Preview> {
         let field = |name: &str, value: Value| PreviewField { name: name.into(), from: String::new(), value };
         let fields = vec![field("id", event.id().into()), field("concurrency", self.concurrency.into())];

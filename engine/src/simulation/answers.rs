@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use syncline_sdk::{Bytes, Reply};
 
-use super::crm::{Effect, Request};
+use super::crm::{self, Effect, Request};
 use super::log::{Incarnation, Kind};
 use super::member::MAX_RETRIES;
 use super::oracle::Checked;
 use super::world::{Happening, World};
-use crate::core::{CallId, DeadLetter, FailureKind, Input};
+use crate::core::{CallId, DeadLetter, EntityLookUp, FailureKind, Input};
 use crate::state::{ClaimRequest, Completed, Completion, Ending, Release, StateStore};
 use crate::transport::{FaultKind, Sent, TransportFault};
 
@@ -68,7 +68,10 @@ impl World {
                 continue;
             }
             let partial = self.chance(self.faults.partial);
+            let parent = crm::parent(&spec.entity).filter(|_| self.lanes[lane].parents);
+            let orphaned = parent.is_some_and(|parent| !self.crm.exists(lane, &parent));
             let status = match spec.kind {
+                _ if orphaned => crm::NO_PARENT,
                 Kind::Rejected => 400,
                 _ if partial => 408,
                 _ => 200,
@@ -166,12 +169,24 @@ impl World {
         }
     }
 
+    /// What the store knows of other entities.
+    pub(super) fn ask_ids(&mut self, id: Incarnation, look_ups: Vec<EntityLookUp>) {
+        for look_up in look_ups {
+            let refused = self.chance(self.faults.store);
+            let known = self.members[&id].store.remote_ids(&look_up.entities).now_or_never().unwrap().unwrap();
+            self.summary.store_failures += u64::from(refused);
+            self.soon(30, Happening::Tell(id, Input::Resolved(look_up.delivery, (!refused).then_some(known))));
+        }
+    }
+
     /// A letter arrives at the broker: refused, kept, or kept with the acknowledgement lost.
     pub(super) fn letter(&mut self, id: Incarnation, letter: &DeadLetter) -> Checked {
         let at = (letter.record.partition.partition, letter.record.offset);
         let target = letter.failure.target.as_ref();
         let lane = target.map(|target| target.destination.trim_start_matches("lane-").parse().unwrap());
-        if let (FailureKind::Exhausted, Some(lane)) = (letter.failure.kind, lane) {
+        if letter.failure.reason.code == "no_parent" {
+            self.summary.orphans += 1;
+        } else if let (FailureKind::Exhausted, Some(lane)) = (letter.failure.kind, lane) {
             self.oracle.exhausted(id, lane, at, letter.failure.attempts, MAX_RETRIES + 1)?;
         }
         let refused = self.chance(self.faults.letters);

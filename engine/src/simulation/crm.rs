@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syncline_sdk::{
     Auth, BaseUrl, Batch, Bytes, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound,
-    Progress, Reason, Replay, Reply, Verdict, Verdicts, default_verdict,
+    Progress, Reason, Reference, Replay, Reply, Verdict, Verdicts, default_verdict,
 };
 
 /// Where a record is: partition and offset.
@@ -17,19 +17,33 @@ pub(super) type At = (i32, i64);
 /// followed by the event's id, which is its partition and offset. The reply to a look-up has `1` or
 /// `0` for each item, that to a write a status for each item.
 #[derive(Debug)]
-pub(super) struct Connector(Endpoint);
+pub(super) struct Connector {
+    endpoint: Endpoint,
+    parents: bool,
+}
 
 impl Connector {
-    pub(super) fn new(look_up: bool, batch_events: usize) -> Self {
-        Self(Endpoint {
+    /// `parents` where records refer to others.
+    pub(super) fn new(look_up: bool, batch_events: usize, parents: bool) -> Self {
+        let endpoint = Endpoint {
             base_url: BaseUrl::parse("https://crm.example").unwrap(),
             auth: Auth::None {},
             limits: Limits { batch_events, body_bytes: 1000, concurrency: 4 },
             capabilities: Capabilities { look_up },
             cookies: Cookies::Discard,
-        })
+        };
+        Self { endpoint, parents }
     }
 }
+
+/// The first entity of a partition is the parent of its others.
+pub(super) fn parent(entity: &str) -> Option<String> {
+    let (partition, number) = entity.split_once('-')?;
+    (number != "0").then(|| format!("{partition}-0"))
+}
+
+/// A status that says that a record's parent isn't there.
+pub(super) const NO_PARENT: u16 = 424;
 
 fn write(batch: &Batch<'_>, exists: &str, replay: Replay) -> Outbound {
     let items: Vec<_> = batch
@@ -43,7 +57,7 @@ fn write(batch: &Batch<'_>, exists: &str, replay: Replay) -> Outbound {
 
 impl CrmConnector for Connector {
     fn endpoint(&self) -> &Endpoint {
-        &self.0
+        &self.endpoint
     }
 
     fn entity_types(&self) -> Vec<&str> {
@@ -54,8 +68,13 @@ impl CrmConnector for Connector {
         Ok(())
     }
 
+    fn references(&self, event: &Event) -> Vec<Reference> {
+        let parent = event.entity().id.as_deref().filter(|_| self.parents).and_then(parent);
+        parent.map(|id| Reference { kind: "t".into(), id }).into_iter().collect()
+    }
+
     fn begin(&self, batch: &Batch<'_>) -> Outbound {
-        if !self.0.capabilities.look_up {
+        if !self.endpoint.capabilities.look_up {
             return write(batch, "", Replay::Unsafe);
         }
         let ids: Vec<_> = batch.items().iter().map(|item| format!("l{}", item.event.id())).collect();
@@ -74,7 +93,11 @@ impl CrmConnector for Connector {
         for (index, status) in body.split(',').enumerate() {
             let status = status.parse().unwrap_or(500);
             let verdict = match status {
-                200 => Verdict::Delivered { remote_id: None },
+                200 => Verdict::Delivered { remote_id: Some("known".into()) },
+                NO_PARENT => {
+                    let reference = self.references(batch.items()[index].event).remove(0);
+                    Verdict::Await { reason: Reason::new("no_parent", "it isn't there yet"), reference }
+                }
                 _ => default_verdict(sent, &Reply { status, headers: Vec::new(), body: Bytes::new() }, ""),
             };
             verdicts.set(index, verdict);

@@ -13,6 +13,7 @@ use crate::core::{
 use crate::state::{DEFAULT_LEASE, MemoryStore};
 
 pub(super) const MAX_RETRIES: u32 = 3;
+const PARENT_WAIT: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -48,6 +49,8 @@ pub(super) struct LaneKind {
     /// Requests in any stretch of that length.
     pub(super) quota: Option<(u64, Duration)>,
     pub(super) adaptive: bool,
+    /// Whether records refer to others.
+    pub(super) parents: bool,
 }
 
 impl LaneKind {
@@ -55,7 +58,13 @@ impl LaneKind {
         let (look_up, batch) = (random.u8(..3) > 0, if random.bool() { 1 } else { 3 });
         let length = if random.bool() { 10 } else { 60 };
         let quota = (random.u64(5..40), Duration::from_secs(length));
-        Self { look_up, batch, quota: (random.u8(..3) == 0).then_some(quota), adaptive: random.bool() }
+        Self {
+            look_up,
+            batch,
+            quota: (random.u8(..3) == 0).then_some(quota),
+            adaptive: random.bool(),
+            parents: random.bool(),
+        }
     }
 }
 
@@ -68,7 +77,7 @@ impl Member {
         now: Duration,
     ) -> Self {
         let configs = lanes.iter().enumerate().map(|(index, kind)| {
-            let connector = Arc::new(Connector::new(kind.look_up, kind.batch));
+            let connector = Arc::new(Connector::new(kind.look_up, kind.batch, kind.parents));
             let mut lane = LaneConfig::new(format!("lane-{index}"), connector);
             lane.pace.quotas.extend(kind.quota.map(|(requests, window)| Quota {
                 name: "some".into(),
@@ -82,7 +91,12 @@ impl Member {
             }
             lane
         });
-        let limits = CoreLimits { in_flight_records: LIMIT, partition_span: 24, ..CoreLimits::default() };
+        let limits = CoreLimits {
+            in_flight_records: LIMIT,
+            partition_span: 24,
+            parent_wait: PARENT_WAIT,
+            ..CoreLimits::default()
+        };
         let config = CoreConfig {
             lanes: configs.collect(),
             routes: BTreeMap::from([("t".to_owned(), (0..lanes.len()).collect())]),

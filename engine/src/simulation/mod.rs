@@ -62,6 +62,8 @@ fn fixed_seeds() {
         ("duplicates skipped", total.duplicates, 500),
         ("stale versions skipped", total.stale, 500),
         ("pauses for an outage", total.outage_pauses, 500),
+        ("waits for a parent", total.parent_waits, 500),
+        ("parents that never came", total.orphans, 100),
     ] {
         assert!(count >= least, "only {count} {what}: {total:#?}");
     }

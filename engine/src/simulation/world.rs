@@ -67,6 +67,8 @@ pub(super) struct Summary {
     pub(super) duplicates: u64,
     pub(super) stale: u64,
     pub(super) outage_pauses: u64,
+    pub(super) parent_waits: u64,
+    pub(super) orphans: u64,
     pub(super) steps: u64,
 }
 
@@ -305,6 +307,7 @@ impl World {
         for send in effects.sends {
             self.send(id, &send)?;
         }
+        self.ask_ids(id, effects.look_ups);
         self.ask_store(id, effects.tokens, effects.claims, effects.completions, effects.releases);
         for letter in effects.letters {
             let partition = letter.record.partition.partition;
@@ -394,6 +397,7 @@ impl World {
                         Outcome::DeadLettered => self.oracle.dead_lettered(&self.log, id, *lane, at)?,
                     }
                 }
+                Fact::Awaiting { .. } => self.summary.parent_waits += 1,
                 Fact::AttemptFailed(_) => self.summary.failures += 1,
                 Fact::LanePaused { why: PauseReason::Outage, .. } => self.summary.outage_pauses += 1,
                 _ => {}
@@ -421,7 +425,7 @@ impl Summary {
         }
     }
 
-    fn counts(&mut self) -> [&mut u64; 16] {
+    fn counts(&mut self) -> [&mut u64; 18] {
         let Self {
             records,
             effects,
@@ -438,6 +442,8 @@ impl Summary {
             duplicates,
             stale,
             outage_pauses,
+            parent_waits,
+            orphans,
             steps,
         } = self;
         [
@@ -456,6 +462,8 @@ impl Summary {
             duplicates,
             stale,
             outage_pauses,
+            parent_waits,
+            orphans,
             steps,
         ]
     }

@@ -1,6 +1,6 @@
 //! Who may come in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use axum::http::HeaderMap;
@@ -30,6 +30,11 @@ impl Accounts {
 
     pub(super) fn revoke_token(&mut self, token: &str) {
         self.tokens.remove(token);
+    }
+
+    /// Every user's name, in order.
+    pub(super) fn users(&self) -> BTreeSet<&str> {
+        self.passwords.keys().chain(self.tokens.values()).map(String::as_str).collect()
     }
 
     pub(super) fn is_password(&self, name: &str, password: &str) -> bool {

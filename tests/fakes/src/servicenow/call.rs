@@ -25,11 +25,17 @@ pub(super) struct Call {
     pub(super) text: String,
 }
 
-/// What the path addresses.
+/// What the path addresses. `/api/now/` may be followed by a version, `v1/` or `v2/`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// `/api/now[/v1|/v2]/table/{table}[/{sys_id}]`
+    /// `/api/now/table/{table}[/{sys_id}]`
     Table { first_version: bool, table: String, sys_id: Option<String> },
+    /// `/api/now/import/{staging}[/{sys_id}]`
+    Import { staging: String, sys_id: Option<String> },
+    /// `/api/now/import/{staging}/insertMultiple`
+    ImportMany { staging: String },
+    /// `/api/now/batch`
+    Batch,
     /// Anything else.
     Unknown,
 }
@@ -49,24 +55,36 @@ impl Call {
     pub(super) async fn read(request: Request<Incoming>, max_body_bytes: usize) -> Option<Self> {
         let (head, body) = request.into_parts();
         let (bytes, length) = drain(Body::new(body).into_data_stream(), max_body_bytes).await?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Some(Self::of(head.method, head.uri.path(), head.uri.query(), head.headers, &bytes, length, max_body_bytes))
+    }
+
+    /// A request from its parts. `bytes` may be dropped where `length` is above the limit.
+    pub(super) fn of(
+        method: Method,
+        path: &str,
+        query: Option<&str>,
+        headers: HeaderMap,
+        bytes: &[u8],
+        length: usize,
+        max_body_bytes: usize,
+    ) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
         let body = match length {
             0 => Content::None,
             length if length > max_body_bytes => Content::TooLarge(length),
-            _ => parse(&bytes).map_or(Content::NotJson, |value| Content::Json(Arc::new(value))),
+            _ => parse(bytes).map_or(Content::NotJson, |value| Content::Json(Arc::new(value))),
         };
         // The documented way for a client whose proxy lets no PATCH through.
-        let named =
-            head.headers.get("x-http-method-override").and_then(|name| Method::from_bytes(name.as_bytes()).ok());
-        Some(Self {
-            method: named.filter(|_| head.method == Method::POST).unwrap_or(head.method),
-            path: head.uri.path().to_owned(),
-            params: head.uri.query().map(decode_params).unwrap_or_default(),
-            target: Target::of(head.uri.path()),
-            headers: head.headers,
+        let named = headers.get("x-http-method-override").and_then(|name| Method::from_bytes(name.as_bytes()).ok());
+        Self {
+            method: named.filter(|_| method == Method::POST).unwrap_or(method),
+            path: path.to_owned(),
+            params: query.map(decode_params).unwrap_or_default(),
+            target: Target::of(path),
+            headers,
             body,
             text,
-        })
+        }
     }
 
     pub(super) fn is_write(&self) -> bool {
@@ -85,17 +103,27 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The table that the path names: of an import, the staging table.
     pub(super) fn table(&self) -> Option<&str> {
         match &self.target {
             Target::Table { table, .. } => Some(table),
-            Target::Unknown => None,
+            Target::Import { staging, .. } | Target::ImportMany { staging } => Some(staging),
+            Target::Batch | Target::Unknown => None,
         }
     }
 
     pub(super) fn sys_id(&self) -> Option<&str> {
         match &self.target {
-            Target::Table { sys_id, .. } => sys_id.as_deref(),
-            Target::Unknown => None,
+            Target::Table { sys_id, .. } | Target::Import { sys_id, .. } => sys_id.as_deref(),
+            Target::ImportMany { .. } | Target::Batch | Target::Unknown => None,
+        }
+    }
+
+    /// The staging table into which this call brings one row.
+    pub(super) fn imports_row_into(&self) -> Option<&str> {
+        match &self.target {
+            Target::Import { staging, sys_id: None } if self.method == Method::POST => Some(staging),
+            _ => None,
         }
     }
 
@@ -143,6 +171,10 @@ impl Target {
             ["table", table, sys_id] => {
                 Self::Table { first_version, table: decode(table), sys_id: Some(decode(sys_id)) }
             }
+            ["import", staging] => Self::Import { staging: decode(staging), sys_id: None },
+            ["import", staging, "insertMultiple"] => Self::ImportMany { staging: decode(staging) },
+            ["import", staging, sys_id] => Self::Import { staging: decode(staging), sys_id: Some(decode(sys_id)) },
+            ["batch"] => Self::Batch,
             _ => Self::Unknown,
         }
     }

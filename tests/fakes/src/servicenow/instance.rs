@@ -2,6 +2,7 @@
 //! through them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::Request;
 use hyper::body::Incoming;
@@ -9,20 +10,23 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::accounts::Accounts;
-use super::api::{self, Context};
-use super::call::{Call, Content};
+use super::batch::BatchLimits;
+use super::call::{Call, Content, Target};
 use super::clock::Clock;
 use super::control;
 use super::fault::{Fault, Fired, Outcome, Rules, Seen};
-use super::ledger::{Answer, Effect, Entry, Ledger};
+use super::import::{ImportSet, Imports};
+use super::ledger::{Answer, BatchItem, Effect, Entry, Ledger};
 use super::oauth::{self, OAuth};
-use super::options::{Options, UniqueViolation};
+use super::options::{Options, Unclear};
 use super::quota::Quota;
-use super::reply::{Reply, not_authenticated};
+use super::reply::Reply;
+use super::schema::{describe, inherit};
 use super::session::Sessions;
-use super::store::Store;
+use super::store::{Change, Store};
 use super::sync::Guarded;
-use crate::http::{Ending, cut, paced};
+use super::ticket::Ticket;
+use crate::http::Ending;
 
 /// The whole instance, shared by its connections.
 #[derive(Debug)]
@@ -31,11 +35,11 @@ pub(super) struct Instance {
     pub(super) state: Guarded<State>,
     /// Announces each change of the state to those who wait for one.
     pub(super) changes: watch::Sender<()>,
-    clock: Clock,
-    sessions: Sessions,
-    unique_violation: UniqueViolation,
-    strict_queries: bool,
-    max_body_bytes: usize,
+    pub(super) clock: Clock,
+    pub(super) sessions: Sessions,
+    pub(super) unclear: Unclear,
+    pub(super) batch: BatchLimits,
+    pub(super) max_body_bytes: usize,
     control_pages: bool,
     /// Requests that are carried out whether their client stays or not.
     detached: Guarded<JoinSet<()>>,
@@ -49,19 +53,32 @@ pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) accounts: Accounts,
     pub(super) oauth: OAuth,
+    pub(super) imports: Imports,
     pub(super) outage: bool,
-    quota: Option<Quota>,
-    turn: u64,
+    pub(super) quota: Option<Quota>,
+    pub(super) turn: u64,
 }
 
 impl Instance {
     pub(super) fn new(options: Options, base_url: String) -> Self {
+        let tables = inherit(options.tables.into_iter().chain(options.imports.iter().map(ImportSet::table)).collect());
+        let mut store = Store::new(tables.clone(), options.seed, options.clock.clone());
+        store.unknown_choice = options.unclear.unknown_choice;
+        store.denied = options.denied.into_iter().collect();
+        describe(&mut store, &tables);
+        for user in options.accounts.users() {
+            store.add_user(user);
+        }
+        for (user, zone) in &options.time_zones {
+            store.set_time_zone(user, zone);
+        }
         let state = State {
-            store: Store::new(options.tables, options.seed, options.clock.clone()),
+            store,
             ledger: Ledger::new(options.keep),
             rules: Rules::default(),
             accounts: options.accounts,
             oauth: OAuth::default(),
+            imports: Imports::new(options.imports),
             outage: false,
             quota: options.rate_limit.map(Quota::new),
             turn: 0,
@@ -72,8 +89,8 @@ impl Instance {
             changes: watch::Sender::new(()),
             clock: options.clock,
             sessions: Sessions::new(options.session_queue),
-            unique_violation: options.unique_violation,
-            strict_queries: options.strict_queries,
+            unclear: options.unclear,
+            batch: options.batch,
             max_body_bytes: options.max_body_bytes,
             control_pages: options.control_pages,
             detached: Guarded::default(),
@@ -89,14 +106,26 @@ impl Instance {
         if call.path == oauth::TOKEN {
             return Ending::Reply(self.token(&call).into_response());
         }
-        let (ticket, fired) = self.begin(&call);
-        if !matches!(fired, Some(Fired { fault: Fault::Delay(_) | Fault::Held, .. })) {
-            return ticket.run(call, fired).await;
+        let Some((ticket, fired)) = self.begin(&call, None) else { return Ending::Close };
+        let lingers = matches!(fired, Some(Fired { fault: Fault::Delay(_) | Fault::Held, .. }));
+        if !lingers && call.target != Target::Batch {
+            return ticket.run(&call, fired).await;
         }
         // hyper drops this future when the client leaves, but a transaction that has begun runs to its end.
-        let (sender, receiver) = oneshot::channel();
+        let (mut sender, receiver) = oneshot::channel();
         self.detach(async move {
-            let _ = sender.send(ticket.run(call, fired).await);
+            let turn = ticket.enter(&call).await;
+            let outcome = ticket.settle(turn.as_ref(), &call, fired).await;
+            let hangs = matches!(outcome, Outcome::Hang);
+            let ending = ticket.end(outcome);
+            if !hangs {
+                let _ = sender.send(ending.await);
+                return;
+            }
+            tokio::select! {
+                _ = ending => {}
+                () = sender.closed() => {}
+            }
         });
         receiver.await.unwrap_or(Ending::Close)
     }
@@ -129,7 +158,7 @@ impl Instance {
         detached.shutdown().await;
     }
 
-    async fn linger(&self, fired: &Fired) {
+    pub(super) async fn linger(&self, fired: &Fired) {
         match (&fired.fault, fired.rule) {
             (Fault::Delay(wait), _) => tokio::time::sleep(*wait).await,
             (Fault::Held, Some(rule)) => {
@@ -141,24 +170,39 @@ impl Instance {
         }
     }
 
-    fn begin(self: &Arc<Self>, call: &Call) -> (Ticket, Option<Fired>) {
+    /// Books a request, or an item of a batch, and asks the rules about it. Nothing for an item that is to be left
+    /// unserviced.
+    pub(super) fn begin(self: &Arc<Self>, call: &Call, within: Option<Within<'_>>) -> Option<(Ticket, Option<Fired>)> {
         let mut state = self.state.lock();
-        let key = state.key_of(call);
+        let now = self.clock.since_epoch();
+        let base_url = &self.base_url;
+        state.run_imports(base_url, &self.unclear, Some(now));
+        let imports = state.imports.subjects(&state.store, call);
+        let found = state.imports.look_up(&state.store, call);
+        let key = imports.first().map(|(_, key)| key.clone()).filter(|key| !key.is_empty());
+        let key = key.or_else(|| state.key_of(call));
         let seen = Seen {
             method: call.method.as_str(),
             write: call.is_write(),
             table: call.table(),
             key: key.as_deref(),
+            imports: &imports,
+            path: &call.path,
+            batch: call.target == Target::Batch,
+            item: within.as_ref().map(|within| within.item.number),
             body: &call.text,
         };
-        let fired = if state.outage {
-            Some(Fired { fault: Fault::html(503), after_commit: false, rule: None })
-        } else {
-            state.rules.decide(&seen)
-        };
+        let fired = if state.outage { Some(Fired::outage()) } else { state.rules.decide(&seen) };
+        if within.is_some() && matches!(fired, Some(Fired { fault: Fault::Unserviced, .. })) {
+            return None;
+        }
         let State { oauth, accounts, .. } = &mut *state;
-        oauth.expire(accounts, self.clock.since_epoch());
-        let user = accounts.authenticate(&call.headers);
+        oauth.expire(accounts, now);
+        let user = match &within {
+            Some(within) => Some(within.user.to_owned()),
+            None => accounts.authenticate(&call.headers),
+        };
+        let inner = within.is_some();
         let sequence = state.ledger.begin(Entry {
             sequence: 0,
             at: Default::default(),
@@ -178,16 +222,50 @@ impl Instance {
             rule: fired.as_ref().and_then(|fired| fired.rule),
             answer: Answer::Pending,
             effect: None,
+            item: within.map(|within| within.item),
+            imports: imports.into_iter().filter(|(_, key)| !key.is_empty()).collect(),
             began: 0,
             ended: None,
+            settled: None,
+            deferred: false,
         });
         drop(state);
         self.changes.send_replace(());
-        (Ticket { instance: Arc::clone(self), sequence, user, answer: Answer::Abandoned }, fired)
+        let stamp = self.unclear.stamps_at_arrival.then(|| self.clock.stamp());
+        Some((Ticket::new(Arc::clone(self), sequence, user, inner, found, stamp), fired))
     }
 }
 
+/// What an item has from its batch.
+#[derive(Debug)]
+pub(super) struct Within<'a> {
+    pub(super) item: BatchItem,
+    pub(super) user: &'a str,
+}
+
 impl State {
+    /// Imports the rows that wait in the background: those that are due, or all.
+    pub(super) fn run_imports(&mut self, base_url: &str, unclear: &Unclear, now: Option<Duration>) -> usize {
+        let mut ran = 0;
+        while let Some(job) = self.imports.next_job(now) {
+            let changes = self.imports.run(&mut self.store, &job, base_url, unclear);
+            self.book(job.request, changes);
+            self.ledger.settle(job.request);
+            ran += 1;
+        }
+        ran
+    }
+
+    /// Books what a request has changed.
+    pub(super) fn book(&mut self, request: u64, changes: Vec<Change>) {
+        for Change { table, kind, record } in changes {
+            let key = self.store.table(&table).map(|table| record.value(&table.key).to_owned());
+            let key = key.filter(|key| !key.is_empty());
+            let effect = Effect { request, stamp: 0, at: Default::default(), kind, table, key, record };
+            self.ledger.effect(effect);
+        }
+    }
+
     /// The value of the table's key column that a call is about.
     fn key_of(&self, call: &Call) -> Option<String> {
         let table = self.store.table(call.table()?)?;
@@ -198,128 +276,5 @@ impl State {
         };
         let given = || Some(call.object()?.get(&table.key)?.as_str()?.to_owned());
         key.filter(|key| !key.is_empty()).or_else(given)
-    }
-}
-
-/// A request under way. Dropping it books its end.
-#[derive(Debug)]
-struct Ticket {
-    instance: Arc<Instance>,
-    sequence: u64,
-    user: Option<String>,
-    answer: Answer,
-}
-
-impl Ticket {
-    async fn run(self, call: Call, fired: Option<Fired>) -> Ending {
-        // Held to the end, so that a hanging transaction blocks its session.
-        let Some(_turn) = self.instance.sessions.enter(call.session()).await else {
-            return self.end(Outcome::Whole(Reply::empty(202))).await;
-        };
-        let Some(fired) = fired else {
-            let reply = self.transact(&call);
-            return self.end(Outcome::Whole(reply)).await;
-        };
-        if !fired.after_commit {
-            self.instance.linger(&fired).await;
-        }
-        let carries_out = fired.after_commit || fired.fault.carries_out(call.is_write());
-        let reply = carries_out.then(|| self.transact(&call));
-        if fired.after_commit {
-            self.instance.linger(&fired).await;
-        }
-        let (method, table) = (call.method.as_str(), call.table().unwrap_or_default());
-        let outcome = fired.fault.outcome(reply, method, table, self.instance.clock.now());
-        self.end(outcome).await
-    }
-
-    /// One transaction: no other request comes between its reading and its writing.
-    fn transact(&self, call: &Call) -> Reply {
-        let instance = &*self.instance;
-        let Some(user) = self.user.as_deref() else { return not_authenticated() };
-        if let Some(refusal) = api::refuse_headers(call, instance.max_body_bytes) {
-            return refusal;
-        }
-        let mut state = instance.state.lock();
-        let now = instance.clock.since_epoch();
-        let admission = state.quota.as_mut().map(|quota| quota.admit(user, now));
-        if let Some(refused) = admission.filter(|admission| !admission.allowed) {
-            return refused.refusal();
-        }
-        state.turn += 1;
-        let context = Context {
-            base_url: &instance.base_url,
-            user,
-            unique_violation: instance.unique_violation,
-            strict_queries: instance.strict_queries,
-            turn: state.turn,
-        };
-        let (reply, done) = api::carry_out(&mut state.store, call, context);
-        if let Some((kind, record)) = done {
-            let table = call.table().unwrap_or_default().to_owned();
-            let key = state.store.table(&table).map(|table| record.value(&table.key).to_owned());
-            let key = key.filter(|key| !key.is_empty());
-            state.ledger.effect(Effect {
-                request: self.sequence,
-                stamp: 0,
-                at: Default::default(),
-                kind,
-                table,
-                key,
-                record,
-            });
-        }
-        drop(state);
-        instance.changes.send_replace(());
-        let mut reply =
-            reply.with("x-is-logged-in", "true").with("x-transaction-id", format!("{:012x}", self.sequence));
-        if call.session().is_none() {
-            reply = reply.with("set-cookie", format!("JSESSIONID={:032X}; Path=/; HttpOnly", self.sequence));
-        }
-        match admission {
-            Some(admission) => admission.mark(reply),
-            None => reply,
-        }
-    }
-
-    async fn end(mut self, outcome: Outcome) -> Ending {
-        match outcome {
-            Outcome::Whole(reply) => {
-                self.answer = Answer::Status(reply.status);
-                Ending::Reply(reply.into_response())
-            }
-            Outcome::Slow(reply, over) => {
-                self.answer = Answer::Status(reply.status);
-                let length = reply.body.len().to_string();
-                let body = paced(reply.body.clone(), over);
-                Ending::Reply(reply.with("content-length", length).into_response_with(body))
-            }
-            Outcome::Cut(reply) => {
-                self.answer = Answer::Cut(reply.status);
-                // An empty answer (204) has nothing to cut: then the promise alone is false.
-                let length = reply.body.len().max(2);
-                let body = cut(reply.body.slice(..reply.body.len() / 2));
-                Ending::Reply(reply.with("content-length", length.to_string()).into_response_with(body))
-            }
-            Outcome::Hang => {
-                self.answer = Answer::Hung;
-                std::future::pending().await
-            }
-            Outcome::Reset => {
-                self.answer = Answer::Reset;
-                Ending::Reset
-            }
-            Outcome::Close => {
-                self.answer = Answer::Closed;
-                Ending::Close
-            }
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.instance.state.lock().ledger.end(self.sequence, self.answer);
-        self.instance.changes.send_replace(());
     }
 }

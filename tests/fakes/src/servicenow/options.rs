@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::accounts::Accounts;
+use super::batch::BatchLimits;
 use super::clock::Clock;
-use super::schema::{Column, Table, default_tables};
+use super::import::ImportSet;
+use super::rights::Operation;
+use super::schema::{Column, Table, default_tables, system_tables};
 
 /// The user that a default instance knows.
 pub const DEFAULT_USER: &str = "svc.sync";
@@ -23,8 +26,11 @@ pub struct Options {
     pub(super) clock: Clock,
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) session_queue: usize,
-    pub(super) unique_violation: UniqueViolation,
-    pub(super) strict_queries: bool,
+    pub(super) unclear: Unclear,
+    pub(super) batch: BatchLimits,
+    pub(super) imports: Vec<ImportSet>,
+    pub(super) time_zones: Vec<(String, String)>,
+    pub(super) denied: Vec<(String, String, Operation)>,
     pub(super) max_body_bytes: usize,
     pub(super) control_pages: bool,
 }
@@ -60,6 +66,51 @@ pub struct UniqueViolation {
     pub explained: bool,
 }
 
+/// What becomes of a value that a choice column with [options](Column::option) does not have. The vendor's
+/// documentation names the property (`glide.rest.choice.allow_non_existing_value`), and not what is seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownChoice {
+    /// It is stored.
+    Kept,
+    /// It is dropped without a word.
+    Dropped,
+    /// The write is refused with 403.
+    Refused,
+}
+
+/// How an import into a table looks that is no staging table. The vendor names the text only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidStaging {
+    /// This status, with the error envelope.
+    Refused(u16),
+    /// 201, with the error in a row.
+    InRow,
+}
+
+/// What a test can choose because the vendor's documentation does not say it, or leaves it to the administrator.
+#[derive(Debug, Clone)]
+pub(super) struct Unclear {
+    pub(super) unique_violation: UniqueViolation,
+    pub(super) strict_queries: bool,
+    pub(super) invalid_staging: InvalidStaging,
+    pub(super) unknown_choice: UnknownChoice,
+    pub(super) stamps_at_arrival: bool,
+    pub(super) journals_read_empty: bool,
+}
+
+impl Default for Unclear {
+    fn default() -> Self {
+        Self {
+            unique_violation: UniqueViolation { status: 403, explained: true },
+            strict_queries: false,
+            invalid_staging: InvalidStaging::Refused(400),
+            unknown_choice: UnknownChoice::Dropped,
+            stamps_at_arrival: false,
+            journals_read_empty: false,
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         let mut accounts = Accounts::default();
@@ -67,14 +118,17 @@ impl Default for Options {
         Self {
             port: 0,
             accounts,
-            tables: default_tables(),
+            tables: default_tables().into_iter().chain(system_tables()).collect(),
             keep: Keep::All,
             seed: 1,
             clock: Clock::default(),
             rate_limit: None,
             session_queue: 10,
-            unique_violation: UniqueViolation { status: 403, explained: true },
-            strict_queries: false,
+            unclear: Unclear::default(),
+            batch: BatchLimits::default(),
+            imports: Vec::new(),
+            time_zones: Vec::new(),
+            denied: Vec::new(),
             max_body_bytes: 10 * 1024 * 1024,
             control_pages: false,
         }
@@ -169,15 +223,89 @@ impl Options {
     /// How a unique index's refusal looks.
     #[must_use]
     pub fn unique_violation(mut self, violation: UniqueViolation) -> Self {
-        self.unique_violation = violation;
+        self.unclear.unique_violation = violation;
         self
     }
 
     /// Answers a query that has an invalid part with no rows, as with `glide.invalid_query.returns_no_rows=true`.
     #[must_use]
     pub fn strict_queries(mut self) -> Self {
-        self.strict_queries = true;
+        self.unclear.strict_queries = true;
         self
+    }
+
+    /// Adds a staging table with its transform maps, or replaces the one of the same name.
+    #[must_use]
+    pub fn import_set(mut self, set: ImportSet) -> Self {
+        self.imports.retain(|other| other.name() != set.name());
+        self.imports.push(set);
+        self
+    }
+
+    /// How an import into a table looks that is no staging table. The default is a 400.
+    #[must_use]
+    pub fn invalid_staging(mut self, shown: InvalidStaging) -> Self {
+        self.unclear.invalid_staging = shown;
+        self
+    }
+
+    /// How much one batch may be.
+    #[must_use]
+    pub fn batch(mut self, limits: BatchLimits) -> Self {
+        self.batch = limits;
+        self
+    }
+
+    /// What becomes of an unknown choice. The default is that it is dropped.
+    #[must_use]
+    pub fn unknown_choice(mut self, unknown: UnknownChoice) -> Self {
+        self.unclear.unknown_choice = unknown;
+        self
+    }
+
+    /// Gives a write the `sys_updated_on` of its request's arrival. Under [`Fault::Delay`](super::Fault::Delay) or
+    /// [`Fault::Held`](super::Fault::Held) it then becomes visible late, as a long transaction's writes do.
+    #[must_use]
+    pub fn stamps_at_arrival(mut self) -> Self {
+        self.unclear.stamps_at_arrival = true;
+        self
+    }
+
+    /// Shows journals as empty. Not documented: the default shows all their lines.
+    #[must_use]
+    pub fn journals_read_empty(mut self) -> Self {
+        self.unclear.journals_read_empty = true;
+        self
+    }
+
+    /// The time zone of a user, in `sys_user.time_zone`. Known are `GMT`, `US/Pacific`, `US/Central`, `US/Eastern`,
+    /// `America/Los_Angeles`, `America/New_York`, `Europe/London`, `Europe/Berlin`, `Europe/Paris`, `Asia/Kolkata`,
+    /// `Asia/Tokyo` and `Australia/Sydney`; others count as GMT, which is also the default.
+    #[must_use]
+    pub fn time_zone(mut self, user: &str, zone: &str) -> Self {
+        self.time_zones.push((user.into(), zone.into()));
+        self
+    }
+
+    /// Denies a user one kind of access to a table.
+    #[must_use]
+    pub fn deny(mut self, user: &str, table: &str, operation: Operation) -> Self {
+        self.denied.push((user.into(), table.into(), operation));
+        self
+    }
+
+    /// Keeps the audit of a table, as [`Table::audited`] does. Adds the table where it is missing.
+    #[must_use]
+    pub fn audited(self, table: &str) -> Self {
+        let audited = self.known(table).audited();
+        self.table(audited)
+    }
+
+    /// Aborts writes to a table, as [`Table::business_rule`] does. Adds the table where it is missing.
+    #[must_use]
+    pub fn business_rule(self, table: &str, name: &str, column: &str, value: &str) -> Self {
+        let ruled = self.known(table).business_rule(name, column, value);
+        self.table(ruled)
     }
 
     /// The largest body taken, in bytes. The default is the vendor's 10 MiB.
@@ -195,10 +323,14 @@ impl Options {
     }
 
     fn alter(self, table: &str, column: &str, change: impl FnOnce(Column) -> Column) -> Self {
-        let known = self.tables.iter().find(|other| other.name == table).cloned();
-        let table = known.unwrap_or_else(|| Table::new(table, []));
+        let table = self.known(table);
         let known = table.find(column).cloned();
         let changed = change(known.unwrap_or_else(|| Column::text(column)));
         self.table(table.column(changed))
+    }
+
+    fn known(&self, table: &str) -> Table {
+        let known = self.tables.iter().find(|other| other.name == table).cloned();
+        known.unwrap_or_else(|| Table::new(table, []))
     }
 }

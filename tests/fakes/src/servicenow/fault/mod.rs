@@ -6,7 +6,7 @@ mod rules;
 
 use std::time::Duration;
 
-pub(super) use render::Outcome;
+pub(super) use render::{Outcome, aborted, denied};
 pub use rule::Rule;
 pub use rules::RuleId;
 pub(super) use rules::{Fired, Rules, Seen};
@@ -23,9 +23,11 @@ pub enum Fault {
         /// What comes with it.
         body: ErrorBody,
     },
-    /// 403 `Operation against file '…' was aborted by Business Rule '…'`, with this rule's name.
+    /// 403 `Operation against file '…' was aborted by Business Rule '…'`, with this rule's name. A row that is imported
+    /// has the status `error` instead, inside a 201: in each target table, or in the one that the rule names.
     BusinessRule(String),
-    /// 403 `ACL Exception Insert Failed due to security constraints`, or `Update`, or `Delete`.
+    /// 403 `ACL Exception Insert Failed due to security constraints`, or `Update`, or `Delete`. A row that is imported:
+    /// as with `BusinessRule`.
     AclDenied,
     /// 429.
     Throttle {
@@ -36,6 +38,9 @@ pub enum Fault {
     },
     /// An empty 202: taken, and dropped in silence.
     AcceptedAndDropped,
+    /// The time or the size of a batch is over: this item is left unserviced, and so are those after it. For a batch
+    /// itself: all of its items. Other requests get a true answer.
+    Unserviced,
     /// A 200 that is the HTML page for logging in.
     LoginPage,
     /// A 200 that is the HTML page of a hibernating developer instance.

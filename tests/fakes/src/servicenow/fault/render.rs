@@ -31,9 +31,18 @@ impl Fault {
     /// a spoiled answer to one is spoiled from the true answer.
     pub(in super::super) fn carries_out(&self, write: bool) -> bool {
         match self {
-            Self::Delay(_) | Self::Held | Self::SlowBody(_) => true,
+            Self::Delay(_) | Self::Held | Self::SlowBody(_) | Self::Unserviced => true,
             Self::CutBody | Self::BrokenJson | Self::AppendedError => !write,
             _ => false,
+        }
+    }
+
+    /// What a row that is imported into `table` says of it, where it strikes the row and not the request.
+    pub(in super::super) fn row_error(&self, table: &str) -> Option<String> {
+        match self {
+            Self::BusinessRule(name) => Some(aborted(table, name)),
+            Self::AclDenied => Some(denied("POST")),
+            _ => None,
         }
     }
 
@@ -56,7 +65,7 @@ impl Fault {
             Self::HibernatingPage => Reply::text(200, HTML, HIBERNATING_PAGE),
             Self::BrokenJson => break_json(reply()),
             Self::AppendedError => append_error(reply()),
-            Self::Delay(_) | Self::Held => reply(),
+            Self::Delay(_) | Self::Held | Self::Unserviced => reply(),
             Self::CutBody => return Outcome::Cut(reply()),
             Self::SlowBody(over) => return Outcome::Slow(reply(), *over),
             Self::Hang => return Outcome::Hang,
@@ -98,12 +107,12 @@ fn documented(code: u16) -> Reply {
     }
 }
 
-fn aborted(table: &str, name: &str) -> String {
+pub(in super::super) fn aborted(table: &str, name: &str) -> String {
     let id = "9b2c3d4e5f60718293a4b5c6d7e8f901";
     format!("Operation against file '{table}' was aborted by Business Rule '{name}^{id}'. Business Rule Stack:{name}")
 }
 
-fn denied(method: &str) -> String {
+pub(in super::super) fn denied(method: &str) -> String {
     let operation = match method {
         "POST" => "Insert",
         "DELETE" => "Delete",

@@ -14,9 +14,13 @@ pub struct Rule {
     pub(super) after_commit: bool,
     method: Option<String>,
     writes: bool,
-    table: Option<String>,
+    pub(super) table: Option<String>,
     key: Option<String>,
+    path: Option<String>,
+    place: Place,
     body_text: Option<String>,
+    /// How many items of a batch are carried out before the fault.
+    pub(super) items: Option<usize>,
     pub(super) nth: Option<u64>,
     pub(super) every: u64,
     pub(super) probability: Option<(f64, u64)>,
@@ -35,7 +39,10 @@ impl Rule {
             writes: false,
             table: None,
             key: None,
+            path: None,
+            place: Place::Anywhere,
             body_text: None,
+            items: None,
             nth: None,
             every: 1,
             probability: None,
@@ -49,6 +56,13 @@ impl Rule {
     #[must_use]
     pub fn after_commit(mut self) -> Self {
         self.after_commit = true;
+        self
+    }
+
+    /// Carries the first `items` of a batch out, and no others. Then comes the fault. Other requests are not meant.
+    #[must_use]
+    pub fn after_items(mut self, items: usize) -> Self {
+        self.items = Some(items);
         self
     }
 
@@ -66,14 +80,43 @@ impl Rule {
         self
     }
 
-    /// Only requests for this table.
+    /// Only requests whose path begins so, as `/api/now/v1/batch`.
+    #[must_use]
+    pub fn path(mut self, start: &str) -> Self {
+        self.path = Some(start.into());
+        self
+    }
+
+    /// Only the items of batches. Otherwise a batch and each of its items are requests alike.
+    #[must_use]
+    pub fn inner(mut self) -> Self {
+        self.place = Place::Inner;
+        self
+    }
+
+    /// Only requests that are not in a batch; batches are among them.
+    #[must_use]
+    pub fn outer(mut self) -> Self {
+        self.place = Place::Outer;
+        self
+    }
+
+    /// Only the `number`th item of a batch, counted from 1.
+    #[must_use]
+    pub fn item(mut self, number: u64) -> Self {
+        self.place = Place::Item(number);
+        self
+    }
+
+    /// Only requests for this table. An import is for its staging table, and for each table that it maps to.
     #[must_use]
     pub fn table(mut self, table: &str) -> Self {
         self.table = Some(table.into());
         self
     }
 
-    /// Only requests about the record with this value in the table's key column. A request by `sys_id` counts too.
+    /// Only requests about the record with this value in the table's key column. A request by `sys_id` counts too, and
+    /// an import whose row has the key for one of its targets.
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {
         self.key = Some(key.into());
@@ -137,11 +180,36 @@ impl Rule {
         }
         same(self.method.as_ref(), Some(seen.method))
             && (!self.writes || seen.write)
-            && same(self.table.as_ref(), seen.table)
-            && same(self.key.as_ref(), seen.key)
+            && (same(self.table.as_ref(), seen.table)
+                || seen.imports.iter().any(|(table, _)| self.table.as_ref() == Some(table)))
+            && (same(self.key.as_ref(), seen.key)
+                || seen.imports.iter().any(|(_, key)| !key.is_empty() && self.key.as_ref() == Some(key)))
+            && self.path.as_ref().is_none_or(|start| seen.path.starts_with(start.as_str()))
+            && self.place.has(seen.item)
+            && (self.items.is_none() || seen.batch)
             && self.body_text.as_ref().is_none_or(|text| seen.body.contains(text.as_str()))
             && (self.each_key.is_none() || seen.key.is_some())
             && self.share_of_keys.is_none_or(|share| seen.key.is_some_and(|key| picks(share, key)))
+    }
+}
+
+/// Where a request may stand.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Anywhere,
+    Inner,
+    Outer,
+    Item(u64),
+}
+
+impl Place {
+    fn has(self, item: Option<u64>) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Inner => item.is_some(),
+            Self::Outer => item.is_none(),
+            Self::Item(number) => item == Some(number),
+        }
     }
 }
 

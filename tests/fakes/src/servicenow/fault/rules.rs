@@ -19,6 +19,12 @@ pub(in super::super) struct Seen<'c> {
     pub(in super::super) write: bool,
     pub(in super::super) table: Option<&'c str>,
     pub(in super::super) key: Option<&'c str>,
+    /// Tables that an import maps to, and its keys there, empty where unknown.
+    pub(in super::super) imports: &'c [(String, String)],
+    pub(in super::super) path: &'c str,
+    pub(in super::super) batch: bool,
+    /// Its place in its batch.
+    pub(in super::super) item: Option<u64>,
     pub(in super::super) body: &'c str,
 }
 
@@ -29,6 +35,10 @@ pub(in super::super) struct Fired {
     pub(in super::super) after_commit: bool,
     /// None for an outage, which is no rule.
     pub(in super::super) rule: Option<RuleId>,
+    /// How many items of a batch are carried out before it.
+    pub(in super::super) items: Option<usize>,
+    /// The table that the rule names.
+    pub(in super::super) table: Option<String>,
 }
 
 /// Rules in the order of their adding. The first that fires decides, and those after it are not asked.
@@ -75,8 +85,15 @@ impl Rules {
 
     pub(in super::super) fn decide(&mut self, seen: &Seen<'_>) -> Option<Fired> {
         let active = self.active.iter_mut().find_map(|active| active.fires(seen).then_some(active))?;
-        let Rule { fault, after_commit, .. } = &active.rule;
-        Some(Fired { fault: fault.clone(), after_commit: *after_commit, rule: Some(active.id) })
+        let Rule { fault, after_commit, items, table, .. } = active.rule.clone();
+        Some(Fired { fault, after_commit, rule: Some(active.id), items, table })
+    }
+}
+
+impl Fired {
+    /// An outage, which is no rule.
+    pub(in super::super) fn outage() -> Self {
+        Self { fault: Fault::html(503), after_commit: false, rule: None, items: None, table: None }
     }
 }
 
@@ -108,7 +125,17 @@ mod tests {
     use crate::servicenow::Fault;
 
     fn seen(method: &'static str, key: &'static str) -> Seen<'static> {
-        Seen { method, write: method != "GET", table: Some("incident"), key: Some(key), body: r#"{"name":"Acme"}"# }
+        Seen {
+            method,
+            write: method != "GET",
+            table: Some("incident"),
+            key: Some(key),
+            imports: &[],
+            path: "/api/now/table/incident",
+            batch: false,
+            item: (key == "b").then_some(2),
+            body: r#"{"name":"Acme"}"#,
+        }
     }
 
     /// Which of a series of requests the rule fires for, as text.
@@ -132,6 +159,13 @@ mod tests {
         assert_eq!(series(rule().each_key(1), &POSTS), "x.x..x");
         assert_eq!(series(rule().key("b"), &POSTS), "..x.x.");
         assert_eq!(series(rule().table("other"), &POSTS), "......");
+        assert_eq!(series(rule().inner(), &POSTS), "..x.x.");
+        assert_eq!(series(rule().outer(), &POSTS), "x..x.x");
+        assert_eq!(series(rule().item(2), &POSTS), "..x.x.");
+        assert_eq!(series(rule().item(1), &POSTS), "......");
+        assert_eq!(series(rule().path("/api/now/table/inc"), &POSTS), "x.xxxx");
+        assert_eq!(series(rule().path("/api/now/v1/batch"), &POSTS), "......");
+        assert_eq!(series(rule().after_items(1), &POSTS), "......");
         assert_eq!(series(rule().body_contains("Bolt"), &POSTS), "......");
         assert_eq!(series(rule().body_contains("Acme").probability(0.0, 1), &POSTS), "......");
     }

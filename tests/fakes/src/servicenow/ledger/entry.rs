@@ -42,12 +42,35 @@ pub struct Entry {
     pub rule: Option<RuleId>,
     /// How it was answered.
     pub answer: Answer,
-    /// What took effect, whatever the answer said.
+    /// What took effect first, whatever the answer said. An import can have several effects.
     pub effect: Option<EffectKind>,
+    /// For an item of a batch, which one. A batch and each of its items have an entry each.
+    pub item: Option<BatchItem>,
+    /// The records that an import is about besides those of its own table: target tables and keys, as far as its rows
+    /// tell when it arrives.
+    pub imports: Vec<(String, String)>,
     /// Its arrival, in one count with all arrivals, effects and ends.
     pub began: u64,
     /// Its end in the same count, taken before the client could see the answer. None while it is under way.
     pub ended: Option<u64>,
+    /// When all that it set off was done, in the same count: its end, or later for rows that are imported in the
+    /// background.
+    pub settled: Option<u64>,
+    /// Whether rows wait in the background.
+    #[serde(skip)]
+    pub(in super::super) deferred: bool,
+}
+
+/// The place of a request inside a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BatchItem {
+    /// The [sequence](Entry::sequence) of the batch.
+    pub batch: u64,
+    /// Its place in the batch, counted from 1.
+    pub number: u64,
+    /// Its `id`.
+    pub id: String,
 }
 
 /// How a request was answered.
@@ -113,10 +136,17 @@ impl Answer {
 }
 
 impl Entry {
-    /// Whether the two were under way at the same time.
+    /// Whether the two were under way at the same time, what they set off included.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let ended = |entry: &Self| entry.ended.unwrap_or(u64::MAX);
-        self.began < ended(other) && other.began < ended(self)
+        let settled = |entry: &Self| entry.settled.unwrap_or(u64::MAX);
+        self.began < settled(other) && other.began < settled(self)
+    }
+
+    /// Tables and keys that it is about.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.table.as_deref().zip(self.key.as_deref()).filter(|_| self.imports.is_empty());
+        let imports = self.imports.iter().map(|(table, key)| (table.as_str(), key.as_str()));
+        own.into_iter().chain(imports)
     }
 
     /// Whether it asked for a change.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-pub use entry::{Answer, Effect, EffectKind, Entry};
+pub use entry::{Answer, BatchItem, Effect, EffectKind, Entry};
 pub(super) use overlap::overlaps;
 
 use super::options::Keep;
@@ -17,8 +17,10 @@ use super::options::Keep;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Requests that arrived.
+    /// Requests that arrived. A batch is one.
     pub requests: u64,
+    /// Items of batches that were begun. They are in no other sum but the records' and the faults'.
+    pub items: u64,
     /// Requests that have not ended yet.
     pub in_flight: usize,
     /// The most requests that were under way at once.
@@ -42,6 +44,8 @@ pub struct Totals {
 pub(super) struct Ledger {
     keep: Keep,
     started: Instant,
+    /// The last entry's number.
+    sequence: u64,
     /// Counts arrivals, effects and ends alike, so that any two of them have an order.
     stamp: u64,
     entries: VecDeque<Entry>,
@@ -52,16 +56,21 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(keep: Keep) -> Self {
         let (entries, effects, totals) = Default::default();
-        Self { keep, started: Instant::now(), stamp: 0, entries, effects, totals }
+        Self { keep, started: Instant::now(), sequence: 0, stamp: 0, entries, effects, totals }
     }
 
     /// Books a request's arrival, and gives it its number.
     pub(super) fn begin(&mut self, mut entry: Entry) -> u64 {
-        self.totals.requests += 1;
         self.totals.faults += u64::from(entry.faulted);
-        self.totals.in_flight += 1;
-        self.totals.max_concurrency = self.totals.max_concurrency.max(self.totals.in_flight);
-        entry.sequence = self.totals.requests;
+        if entry.item.is_some() {
+            self.totals.items += 1;
+        } else {
+            self.totals.requests += 1;
+            self.totals.in_flight += 1;
+            self.totals.max_concurrency = self.totals.max_concurrency.max(self.totals.in_flight);
+        }
+        self.sequence += 1;
+        entry.sequence = self.sequence;
         entry.at = self.started.elapsed();
         entry.began = self.next_stamp();
         let sequence = entry.sequence;
@@ -79,7 +88,7 @@ impl Ledger {
         *total += 1;
         effect.stamp = self.next_stamp();
         effect.at = self.started.elapsed();
-        if let Some(entry) = self.entry(effect.request) {
+        if let Some(entry) = self.entry(effect.request).filter(|entry| entry.effect.is_none()) {
             entry.effect = Some(effect.kind);
             entry.sys_id = Some(effect.record.sys_id().to_owned());
         }
@@ -93,9 +102,35 @@ impl Ledger {
             Answer::Status(status) => *self.totals.statuses.entry(status).or_default() += 1,
             _ => self.totals.unanswered += 1,
         }
+        self.close(sequence, answer);
+    }
+
+    /// Books the end of a batch's item, as it will stand in the answer.
+    pub(super) fn end_item(&mut self, sequence: u64, answer: Answer) {
+        self.close(sequence, answer);
+    }
+
+    /// Books that a request's rows wait in the background.
+    pub(super) fn defer(&mut self, sequence: u64) {
+        if let Some(entry) = self.entry(sequence) {
+            entry.deferred = true;
+        }
+    }
+
+    /// Books that they wait no longer.
+    pub(super) fn settle(&mut self, sequence: u64) {
+        let stamp = self.next_stamp();
+        if let Some(entry) = self.entry(sequence) {
+            entry.deferred = false;
+            entry.settled = entry.ended.map(|_| stamp);
+        }
+    }
+
+    fn close(&mut self, sequence: u64, answer: Answer) {
         let stamp = self.next_stamp();
         if let Some(entry) = self.entry(sequence) {
             entry.ended = Some(stamp);
+            entry.settled = entry.ended.filter(|_| !entry.deferred);
             entry.answer = answer;
         }
     }

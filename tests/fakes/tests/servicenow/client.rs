@@ -1,9 +1,11 @@
 //! A raw HTTP/1.1 client. It follows nothing, decodes nothing and retries nothing.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
-use syncline_fakes::servicenow::{Options, ServiceNow};
+use syncline_fakes::servicenow::{Clock, Options, ServiceNow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -38,6 +40,21 @@ pub(crate) enum Lost {
 
 pub(crate) async fn start() -> ServiceNow {
     ServiceNow::start(Options::default()).await.unwrap()
+}
+
+/// A clock that stands still until it is set: 2026-11-18 11:15:04 UTC and so many seconds.
+#[derive(Clone, Default)]
+pub(crate) struct Seconds(Arc<AtomicU64>);
+
+impl Seconds {
+    pub(crate) fn set(&self, seconds: u64) {
+        self.0.store(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let seconds = Arc::clone(&self.0);
+        Clock::new(move || UNIX_EPOCH + Duration::from_secs(1_795_000_504 + seconds.load(Ordering::SeqCst)))
+    }
 }
 
 pub(crate) fn get(path: &str) -> Request {

@@ -4,6 +4,8 @@
 mod api;
 mod client;
 mod faults;
+mod imports;
+mod imports_many;
 mod ledger;
 mod life;
 mod limits;

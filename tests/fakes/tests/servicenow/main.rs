@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test's helpers are tests too")]
 
 mod api;
+mod batch;
+mod batch_faults;
 mod client;
 mod faults;
 mod imports;

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test's helpers are tests too")]
 
 mod api;
+mod audit;
 mod batch;
 mod batch_faults;
 mod client;
+mod dictionary;
 mod faults;
 mod imports;
 mod imports_many;
@@ -13,5 +15,6 @@ mod ledger;
 mod life;
 mod limits;
 mod oauth;
+mod rights;
 mod transport;
 mod values;

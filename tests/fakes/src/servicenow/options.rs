@@ -172,6 +172,13 @@ impl Options {
         self
     }
 
+    /// Adds a column to a table, or replaces the one of the same name. Adds the table where it is missing.
+    #[must_use]
+    pub fn column(self, table: &str, column: Column) -> Self {
+        let table = self.known(table);
+        self.table(table.column(column))
+    }
+
     /// Puts a unique index on a column. Adds the table and the column where they are missing.
     #[must_use]
     pub fn unique(self, table: &str, column: &str) -> Self {

@@ -1,9 +1,9 @@
 //! Faults that strike a batch, and faults that strike an item.
 
-use syncline_fakes::servicenow::{Answer, Fault, Rule, ServiceNow};
+use syncline_fakes::servicenow::{Answer, Entry, Fault, Rule, ServiceNow};
 
 use crate::batch::{BATCH, batch, body, create, serviced};
-use crate::client::{Lost, PATIENCE, Received, create as create_alone, start};
+use crate::client::{ACCOUNTS, Lost, PATIENCE, Received, create as create_alone, get, start};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
@@ -139,6 +139,11 @@ async fn a_batch_runs_to_its_end_though_its_client_has_left() {
         held = crm.wait_until(|crm| crm.fired(rule) == 1, PATIENCE) => assert!(held),
     }
     drop(stream);
+    // Time enough for the instance to notice.
+    for _ in 0..50 {
+        get(ACCOUNTS).send(&crm).await;
+    }
+    assert_eq!((crm.ledger()[0].answer, crm.totals().in_flight), (Answer::Pending, 1));
     crm.remove_rule(rule);
     assert!(crm.wait_until(|crm| crm.count("customer_account") == 3, PATIENCE).await);
 }
@@ -146,21 +151,21 @@ async fn a_batch_runs_to_its_end_though_its_client_has_left() {
 #[tokio::test]
 async fn a_batch_overlaps_a_request_about_one_of_its_records() {
     let crm = start().await;
-    let rule = crm.add_rule(Rule::new(Fault::Held).item(1));
+    let rule = crm.add_rule(Rule::new(Fault::Held).item(2));
     let items = KEYS.map(create);
     let request = batch(&items);
     let alone = async {
         assert!(crm.wait_until(|crm| crm.fired(rule) == 1, PATIENCE).await);
-        // Under way together with the batch, though its own item about "c" has not begun.
-        create_alone("c").send(&crm).await;
-        create_alone("d").send(&crm).await;
+        // Under way together with the batch, whose item about "a" is over, and whose item about "c" has not begun.
+        for key in ["a", "c", "d"] {
+            create_alone(key).send(&crm).await;
+        }
         crm.remove_rule(rule);
     };
     tokio::join!(request.send(&crm), alone);
     create_alone("a").send(&crm).await;
-    let overlaps: Vec<_> = crm.overlaps().iter().map(|(one, two)| (one.sequence, two.sequence)).collect();
-    let ledger = crm.ledger();
-    let (alone, item) = (&ledger[2], &ledger[5]);
-    assert_eq!((alone.item.is_none(), item.item.as_ref().map(|item| item.number)), (true, Some(3)));
-    assert_eq!(overlaps, [(alone.sequence, item.sequence)]);
+    let name = |entry: &Entry| (entry.key.clone().unwrap(), entry.item.as_ref().map(|item| item.number));
+    let overlaps: Vec<_> = crm.overlaps().iter().map(|(one, two)| (name(one), name(two))).collect();
+    let of = |key: &str, item| (key.to_owned(), item);
+    assert_eq!(overlaps, [(of("a", Some(1)), of("a", None)), (of("c", None), of("c", Some(3)))]);
 }

@@ -105,8 +105,7 @@ async fn a_table_has_the_columns_of_those_that_it_extends() {
 #[tokio::test]
 async fn indexes_are_listed_unique_or_not() {
     let options = Options::default().unique("customer_account", "u_sync_key");
-    let crm = ServiceNow::start(options.table(Table::new("u_t", []).column(Column::text("u_k").indexed()))).await;
-    let crm = crm.unwrap();
+    let crm = ServiceNow::start(options.column("u_t", Column::text("u_k").indexed())).await.unwrap();
     for (table, column, unique) in [("customer_account", "u_sync_key", "true"), ("u_t", "u_k", "false")] {
         let index = row(&crm, "sys_index", &format!("logical_table_name={table}")).await;
         assert_eq!((&index["column_names"], &index["unique_index"]), (&json!(column), &json!(unique)));

@@ -208,6 +208,7 @@ async fn a_hidden_row_is_answered_with_an_empty_body() {
     assert_eq!((received.status, received.body.len(), crm.count("customer_account")), (201, 0, 1));
     let outcome = format!("{IMPORT}/{}", crm.records("u_sync_stage")[0].sys_id());
     assert_eq!(get(&outcome).send(&crm).await.status, 404);
+    assert_eq!(get("/api/now/table/u_sync_stage").send(&crm).await.result(), json!([]));
 }
 
 #[tokio::test]

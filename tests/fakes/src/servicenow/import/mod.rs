@@ -256,6 +256,9 @@ fn import(
 
 fn stage(store: &mut Store, set: &ImportSet, row: Values, import_set: &str, user: &str) -> Option<Record> {
     let row = store.insert(set.name(), row, user).ok()?;
+    if set.hidden_rows {
+        store.hide(set.name(), row.sys_id());
+    }
     store.annotate(set.name(), row.sys_id(), &[("sys_import_set", import_set), ("sys_import_state", "pending")]);
     Some(row)
 }

@@ -23,10 +23,10 @@ pub struct Entry {
     pub path: String,
     /// The query's parameters, decoded, in order.
     pub query: Vec<(String, String)>,
-    /// The table that the path names, known or not.
+    /// The table that the path names, known or not; of an import, the staging table.
     pub table: Option<String>,
     /// The value of the table's key column: asked for in the query, given in the body, or held by the record that the
-    /// path names.
+    /// path names. Of an import, the first row's key in the first map's target table.
     pub key: Option<String>,
     /// The record that the path names, or that was created.
     pub sys_id: Option<String>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use syncline_fakes::servicenow::{Fault, Options, RateLimit, Rule, ServiceNow};
 
-use crate::client::{PATIENCE, create, look_up, start};
+use crate::client::{PATIENCE, Seconds, create, look_up, start};
 
 #[tokio::test]
 async fn a_rate_limit_refuses_what_exceeds_it() {
@@ -19,6 +19,24 @@ async fn a_rate_limit_refuses_what_exceeds_it() {
     assert_eq!(refused.error(), (429, "Rate limit exceeded".into(), detail));
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
     assert_eq!(crm.count("customer_account"), 2);
+}
+
+#[tokio::test]
+async fn a_window_is_an_hour_of_the_clock_and_its_count_lags() {
+    let hour = Duration::from_secs(3600);
+    let limit = RateLimit { requests: 1, window: hour, flush: Duration::from_secs(30) };
+    let seconds = Seconds::default();
+    let crm = ServiceNow::start(Options::default().rate_limit(limit).clock(seconds.clock())).await.unwrap();
+    // It begins at 11:15:04, so that the next hour is 2,696 seconds away.
+    for (second, status, wait) in
+        [(0, 200, None), (29, 200, None), (30, 429, Some("2666")), (2695, 429, Some("1")), (2696, 200, None)]
+    {
+        seconds.set(second);
+        let received = look_up("k").send(&crm).await;
+        assert_eq!((received.status, received.header("retry-after")), (status, wait), "{second}");
+        let reset = if second < 2696 { "1795003200" } else { "1795006800" };
+        assert_eq!(received.header("x-ratelimit-reset"), Some(reset));
+    }
 }
 
 #[tokio::test]

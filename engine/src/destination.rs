@@ -65,6 +65,13 @@ impl Destination {
         self
     }
 
+    /// How long a batch that isn't full waits for more events while another request is under way. Default: 5 ms.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.lane.linger = linger;
+        self
+    }
+
     /// Requests per second, and a burst. Default: no limit.
     #[must_use]
     pub fn rate(mut self, rate: Rate) -> Self {

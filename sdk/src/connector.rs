@@ -37,6 +37,12 @@ pub trait CrmConnector: Debug + Send + Sync + 'static {
     /// The [`Reason`] with which the event is dead-lettered.
     fn accepts(&self, event: &Event) -> Result<(), Reason>;
 
+    /// With which events this one may travel: only those of one group share a batch. Called for accepted
+    /// events, where batches have more than one. By default all may.
+    fn group(&self, _event: &Event) -> u64 {
+        0
+    }
+
     /// The first request for a batch. At most [`Limits::batch_events`] items are given.
     fn begin(&self, batch: &Batch<'_>) -> Outbound;
 
@@ -121,6 +127,9 @@ pub enum Progress {
     Call(Outbound),
     /// Send this after at least that long, such as a poll of an asynchronous job.
     CallAfter(Outbound, Duration),
+    /// The provider has refused the batch as a whole, has done nothing of it, and doesn't say for whose sake:
+    /// the engine sends its halves apart, until the culprit is alone. That one is rejected.
+    Split(Reason),
     /// The conversation is over.
     Done(Verdicts),
 }

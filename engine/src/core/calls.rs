@@ -4,9 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_sdk::{
-    Batch, CrmConnector, Item, Outbound, Progress, Reason, Replay, Reply, RetryAfter, Verdict, Verdicts,
-};
+use syncline_sdk::{Batch, Item, Outbound, Progress, Reason, Replay, Reply, RetryAfter, Verdict, Verdicts};
 
 use super::bug::Bug;
 use super::config::OnOutage;
@@ -24,14 +22,14 @@ use crate::transport::{FaultKind, Sent, TransportFault};
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) lane: usize,
-    deliveries: Vec<DeliveryId>,
+    pub(super) deliveries: Vec<DeliveryId>,
     pub(super) request: Arc<Outbound>,
     /// Requests sent so far.
-    requests: u32,
+    pub(super) requests: u32,
     /// Whether an earlier one of them may have created something: then nothing of it may be sent
     /// again blindly, whatever the last one ended with (D7).
-    wrote: bool,
-    credential_generation: u64,
+    pub(super) wrote: bool,
+    pub(super) credential_generation: u64,
     /// The last request's number in its lane, and when it was sent.
     pub(super) sequence: u64,
     pub(super) sent_at: Duration,
@@ -50,84 +48,6 @@ pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 impl Core {
-    /// Starts as many conversations as the lane allows.
-    pub(super) fn pump(&mut self, lane: usize) {
-        let Some(config) = self.config.lanes.get(lane) else { return };
-        if self.fenced {
-            return;
-        }
-        let connector = Arc::clone(&config.connector);
-        let most = connector.endpoint().limits.batch_events;
-        let now = self.now.mono;
-        while self.lanes.get_mut(lane).is_some_and(|lane| lane.is_open(now)) && self.may_begin(lane) {
-            let mut deliveries = Vec::with_capacity(most.min(16));
-            while deliveries.len() < most
-                && let Some((id, is_retry)) = self.lanes.get_mut(lane).and_then(|lane| lane.pop(now))
-            {
-                match self.deliveries.get(&id).map(|delivery| &delivery.stage) {
-                    Some(Stage::Ready) if self.is_claim_old(id, now) => self.claim(id),
-                    Some(Stage::Ready) => {
-                        deliveries.push(id);
-                        if let Some(lane) = self.lanes.get_mut(lane) {
-                            lane.attempted(is_retry);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            if !deliveries.is_empty() {
-                self.begin(lane, connector.as_ref(), deliveries);
-            }
-        }
-        if let Some(at) = self.lanes.get_mut(lane).and_then(|lane| lane.retry_blocked(now)) {
-            self.wake_lane(lane, at);
-        }
-    }
-
-    fn begin(&mut self, lane: usize, connector: &dyn CrmConnector, deliveries: Vec<DeliveryId>) {
-        let request = guarded(|| connector.begin(&Batch::new(&self.items(&deliveries))));
-        let request = match request {
-            Ok(request) => Arc::new(request),
-            Err(message) => return self.connector_panicked(lane, &deliveries, FailureKind::Rejected, message),
-        };
-        let may_look = connector.endpoint().capabilities.look_up || self.planted(Bug::BlindResend);
-        if request.replay == Replay::Unsafe && !may_look {
-            let is_doubtful = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|delivery| delivery.in_doubt);
-            let (doubtful, others): (Vec<_>, Vec<_>) = deliveries.iter().partition(|id| is_doubtful(id));
-            if !doubtful.is_empty() {
-                return self.set_doubtful_apart(lane, &doubtful, &others);
-            }
-        }
-        let id = CallId(self.next_id());
-        for delivery in &deliveries {
-            self.set_stage(*delivery, Stage::Called);
-        }
-        let Some(state) = self.lanes.get_mut(lane) else { return };
-        state.call_started();
-        let credential_generation = state.credential_generation();
-        let call = Call {
-            lane,
-            deliveries,
-            request,
-            requests: 0,
-            wrote: false,
-            credential_generation,
-            sequence: 0,
-            sent_at: self.now.mono,
-        };
-        self.calls.insert(id, call);
-        self.send_call(id);
-    }
-
-    /// Whoever had the claims of these before may have written them, and nobody can look (D7).
-    fn set_doubtful_apart(&mut self, lane: usize, doubtful: &[DeliveryId], others: &[DeliveryId]) {
-        for id in doubtful {
-            let message = "an earlier delivery of it may have written it, and this connector cannot look it up";
-            self.refuse_delivery(*id, FailureKind::Ambiguous, Reason::new("maybe_written_before", message));
-        }
-        others.iter().for_each(|id| self.wait_for_lane(lane, *id));
-    }
-
     /// Sends a conversation's request, unless its lane waits or one of its partitions is gone.
     pub(super) fn send_call(&mut self, id: CallId) {
         let Some(lane) = self.calls.get(&id).map(|call| call.lane) else { return };
@@ -197,6 +117,7 @@ impl Core {
         let progress = guarded(|| connector.resume(&Batch::new(&items), &call.request, reply));
         match progress {
             Ok(Progress::Done(verdicts)) => self.decide(id, verdicts),
+            Ok(Progress::Split(reason)) => self.split(id, reason),
             Ok(Progress::Call(request)) => self.go_on(id, request, Duration::ZERO),
             Ok(Progress::CallAfter(request, after)) => self.go_on(id, request, after),
             Err(message) => {
@@ -223,7 +144,7 @@ impl Core {
         }
     }
 
-    fn items(&self, deliveries: &[DeliveryId]) -> Vec<Item<'_>> {
+    pub(super) fn items(&self, deliveries: &[DeliveryId]) -> Vec<Item<'_>> {
         deliveries.iter().filter_map(|id| self.deliveries.get(id)).map(super::deliveries::Delivery::item).collect()
     }
 
@@ -279,7 +200,7 @@ impl Core {
         self.end_with(id, |_| policy::decide_fault(fault, &request, can));
     }
 
-    fn end_call(&mut self, id: CallId) -> Option<Call> {
+    pub(super) fn end_call(&mut self, id: CallId) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         if let Some(lane) = self.lanes.get_mut(call.lane) {
             lane.call_ended();
@@ -288,7 +209,7 @@ impl Core {
     }
 
     /// Ends a conversation with one decision for each delivery.
-    fn end_with(&mut self, id: CallId, mut decision: impl FnMut(DeliveryId) -> Decision) {
+    pub(super) fn end_with(&mut self, id: CallId, mut decision: impl FnMut(DeliveryId) -> Decision) {
         let Some(call) = self.end_call(id) else { return };
         let Some(config) = self.config.lanes.get(call.lane) else { return };
         let can = config.connector.endpoint().capabilities;
@@ -452,17 +373,23 @@ impl Core {
     }
 
     /// The delivery is sent as soon as its lane goes on; no attempt is used up.
-    fn wait_for_lane(&mut self, lane: usize, id: DeliveryId) {
+    pub(super) fn wait_for_lane(&mut self, lane: usize, id: DeliveryId) {
         if self.begins_nothing(id) {
             return self.abandon(id);
         }
         self.set_stage(id, Stage::Ready);
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.push(id);
+            lane.ready.push(id);
         }
     }
 
-    fn connector_panicked(&mut self, lane: usize, deliveries: &[DeliveryId], kind: FailureKind, message: String) {
+    pub(super) fn connector_panicked(
+        &mut self,
+        lane: usize,
+        deliveries: &[DeliveryId],
+        kind: FailureKind,
+        message: String,
+    ) {
         let reason = Reason::new("connector_panicked", message.clone());
         self.fact(Fact::ConnectorPanicked { lane, message });
         for delivery in deliveries {
@@ -478,7 +405,7 @@ impl Core {
         self.deliveries.get(&id).is_none_or(|delivery| self.standing(delivery.record) == Standing::Gone)
     }
 
-    fn begins_nothing(&self, id: DeliveryId) -> bool {
+    pub(super) fn begins_nothing(&self, id: DeliveryId) -> bool {
         self.deliveries.get(&id).is_none_or(|delivery| self.standing(delivery.record) != Standing::Owned)
     }
 }

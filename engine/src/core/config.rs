@@ -93,6 +93,8 @@ pub struct LaneConfig {
     pub shadow: Option<Arc<dyn CrmConnector>>,
     /// Conversations under way at a time.
     pub concurrency: Concurrency,
+    /// How long a batch that isn't full waits for more events, while another request is under way.
+    pub linger: Duration,
     /// How many requests it takes.
     pub pace: PaceOptions,
     /// When it counts as failing for everybody.
@@ -104,6 +106,9 @@ pub struct LaneConfig {
     /// How long its provider has asked to be left alone, before this core began, and what it said.
     pub wait: Option<(Duration, String)>,
 }
+
+/// How long batches wait for more, unless configured otherwise.
+pub const DEFAULT_LINGER: Duration = Duration::from_millis(5);
 
 /// Retries as a share of first attempts, unless configured otherwise.
 pub const DEFAULT_RETRY_BUDGET: f64 = 0.2;
@@ -198,6 +203,7 @@ impl LaneConfig {
             concurrency: Concurrency::Adaptive { min: 1, max: connector.endpoint().limits.concurrency.max(1) },
             connector,
             shadow: None,
+            linger: DEFAULT_LINGER,
             pace: PaceOptions::default(),
             breaker: BreakerOptions::default(),
             on_outage: OnOutage::default(),

@@ -244,7 +244,7 @@ impl Core {
         if matches!(delivery.stage, Stage::BackingOff) {
             delivery.stage = Stage::Ready;
             if let Some(lane) = self.lanes.get_mut(delivery.lane) {
-                lane.push_retry(id);
+                lane.ready.push_retry(id);
             }
         }
     }

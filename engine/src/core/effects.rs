@@ -333,6 +333,15 @@ pub enum Fact {
         /// What is missing.
         reason: Reason,
     },
+    /// A batch was refused as a whole, and its halves are sent apart.
+    BatchSplit {
+        /// Whose.
+        lane: usize,
+        /// How many events it had.
+        events: usize,
+        /// What the CRM said.
+        reason: Reason,
+    },
     /// What the lane's shadow would have made of an event.
     Shadowed {
         /// Whose delivery.

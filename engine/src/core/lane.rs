@@ -13,8 +13,8 @@ use super::concurrency::ConcurrencyLimit;
 use super::config::LaneConfig;
 use super::effects::{CallId, DeliveryId, Now, PauseReason};
 use super::pace::Pacer;
+use super::ready::ReadyQueue;
 use super::retry::doubling;
-use super::retry_budget::RetryBudget;
 
 /// Stands for an entity. Two entities with the same hash wait for each other, which costs time and
 /// nothing else.
@@ -40,15 +40,12 @@ impl EntityHash {
 pub(crate) struct Lane {
     pub(crate) concurrency: ConcurrencyLimit,
     pub(crate) pacer: Pacer,
-    retry_budget: Option<RetryBudget>,
     /// The delivery under way of each entity, and those behind it.
     entities: FxHashMap<EntityHash, EntityQueue>,
     /// Deliveries that wait until an entity is in the CRM.
     expected: FxHashMap<EntityHash, Vec<DeliveryId>>,
-    /// Deliveries that may be sent now. Some of them may have been given up since.
-    ready: VecDeque<DeliveryId>,
-    /// Those of them that have failed before.
-    retries: VecDeque<DeliveryId>,
+    /// What may be sent now.
+    pub(crate) ready: ReadyQueue,
     in_flight: usize,
     /// Requests that a conversation takes, as far as one had to be given up for want of them.
     longest: u64,
@@ -122,11 +119,9 @@ impl Lane {
         Self {
             concurrency: ConcurrencyLimit::new(config.concurrency),
             pacer: Pacer::new(&config.pace, shared, now),
-            retry_budget: config.retry_budget.map(RetryBudget::new),
             entities: FxHashMap::default(),
             expected: FxHashMap::default(),
-            ready: VecDeque::new(),
-            retries: VecDeque::new(),
+            ready: ReadyQueue::new(config.retry_budget),
             in_flight: 0,
             longest: 1,
             allowance: usize::MAX,
@@ -203,43 +198,10 @@ impl Lane {
         self.expected.remove(&parent).unwrap_or_default()
     }
 
-    /// A delivery may be sent now. One that made the lane wait comes behind the others, so that it
-    /// isn't every probe: order is kept by the entities, not by this queue.
-    pub(crate) fn push(&mut self, delivery: DeliveryId) {
-        self.ready.push_back(delivery);
-    }
-
-    /// A delivery that has failed before may be sent again, as far as the budget of retries goes.
-    pub(crate) fn push_retry(&mut self, delivery: DeliveryId) {
-        self.retries.push_back(delivery);
-    }
-
-    /// The next delivery to send, and whether that is a retry.
-    pub(crate) fn pop(&mut self, now: Duration) -> Option<(DeliveryId, bool)> {
-        if !self.retries.is_empty() && self.retry_blocked(now).is_none() {
-            return Some((self.retries.pop_front()?, true));
-        }
-        Some((self.ready.pop_front()?, false))
-    }
-
-    /// A delivery is sent indeed: some of those that wait have been given up.
-    pub(crate) fn attempted(&mut self, is_retry: bool) {
-        match &mut self.retry_budget {
-            Some(budget) if is_retry => budget.spend(),
-            Some(budget) => budget.earn(),
-            None => {}
-        }
-    }
-
-    /// When the next retry may be made, where one has to wait for it.
-    pub(crate) fn retry_blocked(&mut self, now: Duration) -> Option<Duration> {
-        self.retry_budget.as_mut().filter(|_| !self.retries.is_empty())?.blocked(now)
-    }
-
     /// Whether a conversation may be started.
     pub(crate) fn is_open(&mut self, now: Duration) -> bool {
         let may_begin = !self.is_paused() && self.in_flight < self.allowance.min(self.concurrency.now());
-        may_begin && (!self.ready.is_empty() || (!self.retries.is_empty() && self.retry_blocked(now).is_none()))
+        may_begin && self.ready.has_some(now)
     }
 
     /// How many requests its budgets must have room for before another conversation begins, so that all can be
@@ -266,7 +228,7 @@ impl Lane {
 
     /// How many requests want to be made, at least.
     pub(crate) fn wanted(&self) -> usize {
-        self.ready.len() + self.retries.len() + self.held.len()
+        self.ready.len() + self.held.len()
     }
 
     pub(crate) fn is_paused(&self) -> bool {

@@ -9,6 +9,7 @@
 //! lane (`calls`), and ends as `deliveries` says. When all deliveries of a record have ended, its
 //! partition's `watermark` moves (`partitions`).
 
+mod batches;
 mod breaker;
 mod bug;
 mod calls;
@@ -27,6 +28,7 @@ mod pace;
 mod parents;
 mod partitions;
 mod policy;
+mod ready;
 mod retry;
 mod retry_budget;
 mod schemas;
@@ -51,8 +53,8 @@ pub use breaker::{BreakerOptions, BreakerState};
 pub(crate) use bug::Bug;
 pub use concurrency::Concurrency;
 pub use config::{
-    CoreConfig, CoreError, CoreLimits, DEFAULT_RETRY_BUDGET, LaneConfig, LaterEvents, OnOutage, OnStoreOutage,
-    REPLAY_DESTINATION,
+    CoreConfig, CoreError, CoreLimits, DEFAULT_LINGER, DEFAULT_RETRY_BUDGET, LaneConfig, LaterEvents, OnOutage,
+    OnStoreOutage, REPLAY_DESTINATION,
 };
 pub use effects::{
     Attempt, BudgetDraw, CallId, DeliveryId, Drained, Effects, EntityLookUp, Fact, Input, Now, Outcome, PauseReason,

@@ -39,6 +39,11 @@ impl RetryBudget {
         })
     }
 
+    /// A retry isn't made after all.
+    pub(super) fn refund(&mut self) {
+        self.balance += 1.0;
+    }
+
     /// A retry is made.
     pub(super) fn spend(&mut self) {
         self.balance -= 1.0;

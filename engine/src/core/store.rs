@@ -190,7 +190,7 @@ impl Core {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         delivery.stage = Stage::Ready;
         if let Some(lane) = self.lanes.get_mut(delivery.lane) {
-            lane.push(id);
+            lane.ready.push(id);
         }
     }
 

@@ -9,6 +9,7 @@ mod observe;
 mod pulse;
 mod quiet;
 mod status;
+mod tell;
 mod work;
 
 use std::collections::VecDeque;

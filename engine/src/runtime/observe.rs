@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::quiet::Quiet;
 use super::status::Board;
 use super::work::LaneRuntime;
-use crate::core::{Attempt, BreakerState, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason, ShadowOutcome};
+use crate::core::{Attempt, BreakerState, Core, Fact, Now, OnStoreOutage, Outcome, PauseReason};
 use crate::record::TopicPartition;
 
 /// Entity types that no route names share one label.
@@ -73,12 +73,7 @@ pub fn describe_metrics() {
     );
     describe_counter!("syncline_abandoned_deliveries_total", "Deliveries given up under way, to be redelivered");
     describe_counter!("syncline_connector_panics_total", "Panics in connectors");
-    describe_counter!("syncline_parent_waits_total", "Events that had to wait for another entity, by destination");
-    describe_counter!(
-        "syncline_shadow_events_total",
-        "Events that a shadow was compared on, by destination and outcome (same, differs, refuses, accepts)"
-    );
-    describe_counter!("syncline_delivery_warnings_total", "What connectors warn of, by destination and reason");
+    super::tell::describe();
     describe_counter!(
         "syncline_retry_after_not_obeyed_total",
         "Waits that a destination wished and that make no sense or are longer than a day; at most one a minute"
@@ -211,7 +206,7 @@ impl Observer {
         }
     }
 
-    fn destination(&self, lane: usize) -> &str {
+    pub(super) fn destination(&self, lane: usize) -> &str {
         self.lanes.get(lane).map_or(NO_DESTINATION, |lane| &lane.destination)
     }
 
@@ -353,37 +348,8 @@ impl Observer {
                 counter!("syncline_connector_panics_total", "destination" => destination.to_owned()).increment(1);
                 error!(destination, message, "the connector panicked");
             }
-            Fact::Awaiting { lane, event, reason } => {
-                let destination = self.destination(*lane);
-                counter!("syncline_parent_waits_total", "destination" => destination.to_owned()).increment(1);
-                info!(destination, event_id = event.id(), %reason, "the event waits for another entity");
-            }
-            Fact::Shadowed { lane, event, outcome } => {
-                let destination = self.destination(*lane);
-                counter!("syncline_shadow_events_total", "destination" => destination.to_owned(), "outcome" => outcome.code())
-                    .increment(1);
-                let (event_id, code) = (event.id(), outcome.code());
-                match outcome {
-                    ShadowOutcome::Same => {}
-                    ShadowOutcome::Differs(fields) => {
-                        let fields = fields.join(", ");
-                        info!(destination, event_id, outcome = code, fields, "the shadow would write something else");
-                    }
-                    ShadowOutcome::Refuses(reason) => {
-                        warn!(destination, event_id, outcome = code, %reason, "the shadow refuses the event");
-                    }
-                    ShadowOutcome::Accepts => {
-                        info!(destination, event_id, outcome = code, "the shadow accepts an event that is refused");
-                    }
-                }
-            }
-            Fact::Warned { lane, event, reason } => {
-                let destination = self.destination(*lane);
-                counter!("syncline_delivery_warnings_total", "destination" => destination.to_owned(),
-                    "reason" => reason.code.to_string())
-                .increment(1);
-                let (event_id, code) = (event.id(), &*reason.code);
-                warn!(destination, event_id, reason = code, detail = reason.message, "a delivery has a warning");
+            Fact::Awaiting { .. } | Fact::Shadowed { .. } | Fact::BatchSplit { .. } | Fact::Warned { .. } => {
+                self.tell(fact);
             }
             Fact::Abandoned { partitions, deliveries } => {
                 counter!("syncline_abandoned_deliveries_total").increment(*deliveries as u64);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use syncline_sdk::{Bytes, Reply};
 
-use super::crm::{self, Effect, Request};
+use super::crm::{self, At, Effect, Request};
 use super::log::{Incarnation, Kind};
 use super::member::MAX_RETRIES;
-use super::oracle::Checked;
+use super::oracle::{Checked, broken};
 use super::world::{Happening, World};
 use crate::core::{CallId, DeadLetter, EntityLookUp, FailureKind, Input};
 use crate::state::{ClaimRequest, Completed, Completion, Ending, Release, StateStore};
@@ -60,6 +60,10 @@ impl World {
         assignments: &BTreeMap<i32, u64>,
         unheard: bool,
     ) -> Result<String, super::Violation> {
+        let is_bad = |(_, at): &(bool, At)| self.log.spec(*at).kind == Kind::Rejected;
+        if self.lanes[lane].all_or_none && !request.look_up && request.items.iter().any(is_bad) {
+            return Ok(crm::REFUSED.to_owned());
+        }
         let mut statuses = Vec::new();
         for (create, at) in &request.items {
             let spec = self.log.spec(*at).clone();
@@ -184,6 +188,9 @@ impl World {
         let at = (letter.record.partition.partition, letter.record.offset);
         let target = letter.failure.target.as_ref();
         let lane = target.map(|target| target.destination.trim_start_matches("lane-").parse().unwrap());
+        if letter.failure.kind == FailureKind::Rejected && self.log.spec(at).kind != Kind::Rejected {
+            return broken("D1", format!("{at:?} was refused for another's sake"));
+        }
         if letter.failure.reason.code == "no_parent" {
             self.summary.orphans += 1;
         } else if let (FailureKind::Exhausted, Some(lane)) = (letter.failure.kind, lane) {

@@ -42,6 +42,8 @@ pub(super) fn parent(entity: &str) -> Option<String> {
     (number != "0").then(|| format!("{partition}-0"))
 }
 
+/// What says that a batch was refused as a whole.
+pub(super) const REFUSED: &str = "refused";
 /// A status that says that a record's parent isn't there.
 pub(super) const NO_PARENT: u16 = 424;
 
@@ -88,6 +90,9 @@ impl CrmConnector for Connector {
         }
         if sent.step == "look_up" {
             return Progress::Call(write(batch, body, Replay::Unsafe));
+        }
+        if body == REFUSED {
+            return Progress::Split(Reason::new("refused", "the batch was refused"));
         }
         let mut verdicts = Verdicts::unknown(batch);
         for (index, status) in body.split(',').enumerate() {

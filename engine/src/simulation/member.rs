@@ -51,6 +51,8 @@ pub(super) struct LaneKind {
     pub(super) adaptive: bool,
     /// Whether records refer to others.
     pub(super) parents: bool,
+    /// Whether one bad event makes the CRM refuse its whole batch.
+    pub(super) all_or_none: bool,
 }
 
 impl LaneKind {
@@ -64,6 +66,7 @@ impl LaneKind {
             quota: (random.u8(..3) == 0).then_some(quota),
             adaptive: random.bool(),
             parents: random.bool(),
+            all_or_none: random.bool(),
         }
     }
 }

@@ -64,6 +64,7 @@ fn fixed_seeds() {
         ("pauses for an outage", total.outage_pauses, 500),
         ("waits for a parent", total.parent_waits, 500),
         ("parents that never came", total.orphans, 100),
+        ("batches taken apart", total.splits, 100),
     ] {
         assert!(count >= least, "only {count} {what}: {total:#?}");
     }

@@ -69,6 +69,7 @@ pub(super) struct Summary {
     pub(super) outage_pauses: u64,
     pub(super) parent_waits: u64,
     pub(super) orphans: u64,
+    pub(super) splits: u64,
     pub(super) steps: u64,
 }
 
@@ -397,6 +398,7 @@ impl World {
                         Outcome::DeadLettered => self.oracle.dead_lettered(&self.log, id, *lane, at)?,
                     }
                 }
+                Fact::BatchSplit { .. } => self.summary.splits += 1,
                 Fact::Awaiting { .. } => self.summary.parent_waits += 1,
                 Fact::AttemptFailed(_) => self.summary.failures += 1,
                 Fact::LanePaused { why: PauseReason::Outage, .. } => self.summary.outage_pauses += 1,
@@ -425,7 +427,7 @@ impl Summary {
         }
     }
 
-    fn counts(&mut self) -> [&mut u64; 18] {
+    fn counts(&mut self) -> [&mut u64; 19] {
         let Self {
             records,
             effects,
@@ -444,6 +446,7 @@ impl Summary {
             outage_pauses,
             parent_waits,
             orphans,
+            splits,
             steps,
         } = self;
         [
@@ -464,6 +467,7 @@ impl Summary {
             outage_pauses,
             parent_waits,
             orphans,
+            splits,
             steps,
         ]
     }

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
-use syncline_sdk::{Outbound, Replay, RetryAfter, Scope, Verdict};
+use syncline_sdk::{Outbound, Reason, Replay, RetryAfter, Scope, Verdict};
 
 pub(crate) fn request(outbound: &Outbound, after: Option<Duration>) -> Value {
     let headers: Map<String, Value> =
@@ -55,6 +55,10 @@ pub(crate) fn verdict(verdict: &Verdict) -> Value {
             json!({ "throttle": fields })
         }
     }
+}
+
+pub(crate) fn split(reason: &Reason) -> Value {
+    json!({ "split": { "code": reason.code } })
 }
 
 fn waiting(code: &str, after: Option<RetryAfter>) -> Map<String, Value> {

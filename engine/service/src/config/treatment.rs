@@ -20,6 +20,9 @@ pub(crate) struct Treatment {
     /// it is found out how many the CRM answers without getting slow. Default: from 1 to what suits the
     /// provider.
     pub(crate) concurrency: Option<Concurrency>,
+    /// How long a batch that isn't full waits for more events while another request is under way, such as `5ms`.
+    /// Default: 5ms.
+    pub(crate) linger: Option<Linger>,
     /// How many requests it takes.
     pub(crate) limits: RequestLimits,
     /// When it counts as failing for everybody.
@@ -229,10 +232,36 @@ impl JsonSchema for Window {
     }
 }
 
+/// A short time, in whole milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Linger(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for Linger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let millis = text.strip_suffix("ms").and_then(|number| number.parse().ok());
+        millis.map(|millis| Self(Duration::from_millis(millis))).ok_or_else(|| de::Error::custom("expected a time"))
+    }
+}
+
+impl JsonSchema for Linger {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Linger".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A time from `0ms` to `9999ms`.",
+            "type": "string",
+            "pattern": "^[0-9]{1,4}ms$"
+        })
+    }
+}
+
 impl Treatment {
     /// Takes its keys out of a destination. They fit the schema.
     pub(crate) fn take(written: &mut Map<String, Value>) -> Option<Self> {
-        let own = ["concurrency", "limits", "breaker", "on_outage", "shadow"];
+        let own = ["concurrency", "limits", "breaker", "on_outage", "shadow", "linger"];
         let taken = own.iter().filter_map(|key| Some(((*key).to_owned(), written.remove(*key)?)));
         serde_json::from_value(Value::Object(taken.collect())).ok()
     }
@@ -246,6 +275,9 @@ impl Treatment {
                 destination = destination.adaptive_concurrency(min, max)
             }
             None => {}
+        }
+        if let Some(Linger(linger)) = self.linger {
+            destination = destination.linger(linger);
         }
         if let Some(per_second) = limits.requests_per_second {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the schema has a maximum")]

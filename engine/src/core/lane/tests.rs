@@ -7,7 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn lane() -> Lane {
     let config = crate::core::tests::lane_config(8);
     let mut lane = Lane::new(&config, false, Now { mono: Duration::ZERO, wall: std::time::UNIX_EPOCH });
-    lane.push(DeliveryId(9));
+    lane.ready.push(DeliveryId(9));
     lane
 }
 

@@ -1,5 +1,6 @@
 //! The core, driven by hand: no runtime, no clock, no network.
 
+mod batches;
 mod credentials;
 mod delivery;
 mod failures;
@@ -238,6 +239,13 @@ impl Bench {
     fn note(&mut self) {
         let delivery = self.completions.remove(0);
         self.tell(Input::Completed(delivery, Some(Completed::Stored)));
+    }
+
+    /// Several things are known at once.
+    fn together(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let now = Now { mono: self.now, wall: SystemTime::UNIX_EPOCH + self.now };
+        inputs.into_iter().for_each(|input| self.core.handle(now, input));
+        self.tell(Input::Tick);
     }
 
     fn records(&mut self, records: impl IntoIterator<Item = Record>) {

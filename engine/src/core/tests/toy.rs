@@ -10,7 +10,7 @@ use syncline_sdk::{
 
 /// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch; events of the source `ask` only ask there. 200 is delivered, 208 unchanged,
 /// 203 delivered with a warning, 424 that the parent of an event of the source `child of …` isn't there,
-/// 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
+/// 413 that the batch was refused as a whole, 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
 /// all but the last. Everything else goes by the default table.
 #[derive(Debug)]
 pub(super) struct Toy {
@@ -29,7 +29,7 @@ impl Toy {
         let endpoint = Endpoint {
             base_url: BaseUrl::parse("https://toy.example").unwrap(),
             auth: Auth::None {},
-            limits: Limits { batch_events, body_bytes: 1000, concurrency },
+            limits: Limits { batch_events, body_bytes: 100_000, concurrency },
             capabilities: Capabilities { look_up },
             cookies: Cookies::Discard,
         };
@@ -52,6 +52,10 @@ impl CrmConnector for Toy {
             Some("refuse") => Err(Reason::new("refused", "told to")),
             _ => Ok(()),
         }
+    }
+
+    fn group(&self, event: &Event) -> u64 {
+        u64::from(event.source() == Some("another group"))
     }
 
     fn ignores(&self, event: &Event) -> bool {
@@ -95,6 +99,7 @@ impl CrmConnector for Toy {
             300 => Progress::Call(next()),
             301 => Progress::CallAfter(next(), Duration::from_secs(60)),
             333 => panic!("told to"),
+            413 => Progress::Split(Reason::new("too_many", "told to")),
             203 => {
                 let mut verdicts = Verdicts::all(batch, delivered());
                 verdicts.warn(0, Reason::new("cut_short", "told to"));

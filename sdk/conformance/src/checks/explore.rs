@@ -60,7 +60,7 @@ impl Explorer {
         for (_, reply) in self.replies.iter().filter(|(step, _)| step == sent.step) {
             report.count_reply();
             let next = match guarded(|| connector.resume(batch, &sent, reply)) {
-                Ok(Progress::Done(_)) => continue,
+                Ok(Progress::Done(_) | Progress::Split(_)) => continue,
                 Ok(Progress::Call(next)) => {
                     if path.contains(&next) {
                         let place = format!("{at}, step {}, status {}", sent.step, reply.status);

@@ -50,6 +50,10 @@ fn play<'a>(subject: &Subject, conversation: &'a Conversation, report: &mut Repo
         let (outbound, after) = match progress {
             Progress::Call(outbound) => (outbound, None),
             Progress::CallAfter(outbound, after) => (outbound, Some(after)),
+            Progress::Split(reason) => {
+                report.fail(Rule::Golden, at(exchange.step()), format!("ended early with {}", render::split(&reason)));
+                return Some(scene);
+            }
             Progress::Done(verdicts) => {
                 let verdicts: Vec<_> = verdicts.iter().map(render::verdict).collect();
                 let ended = format!("ended early with {}", Value::from(verdicts));
@@ -70,6 +74,7 @@ fn play<'a>(subject: &Subject, conversation: &'a Conversation, report: &mut Repo
         };
     }
     let ended = match progress {
+        Progress::Split(reason) => vec![render::split(&reason)],
         Progress::Done(verdicts) => verdicts.iter().map(render::verdict).collect(),
         Progress::Call(outbound) | Progress::CallAfter(outbound, _) => {
             vec![render::request(&outbound, None)]

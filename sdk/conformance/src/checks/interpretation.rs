@@ -88,6 +88,7 @@ fn attack(scene: &Scene<'_>, sent: &Outbound, body: &'static str, reply: &Reply,
                 encoding::check(&next, limits, &at(), report);
                 sent = next;
             }
+            Progress::Split(_) => return,
             Progress::Done(verdicts) => {
                 if verdicts.len() != batch.len() {
                     let message = format!("{} verdicts for {} events", verdicts.len(), batch.len());

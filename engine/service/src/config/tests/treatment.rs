@@ -9,6 +9,7 @@ fn how_a_destination_is_treated() {
     let config = treated(
         r#"concurrency = { min = 2, max = 20 }
 on_outage = "dead_letter"
+linger = "20ms"
 breaker = { window_s = 60, minimum = 10, failure_rate = "80%", probes = 3 }
 
 [destinations.limits]
@@ -30,6 +31,7 @@ quotas = [
         r#"name: "burst", requests: 100, window: 10s, aligned: false, reserve: 0.0"#,
         "window: 60s, minimum: 10, failure_rate: 0.8, probes: 3",
         "on_outage: DeadLetter",
+        "linger: 20ms",
         "retry_budget: None",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
@@ -50,6 +52,7 @@ quotas = [
             "limits = { quotas = [{ requests = 1, per = \"hour\" }, { requests = 2, per = \"hour\" }] }",
             &["quotas need different names"],
         ),
+        ("linger = \"1h\"", &["destinations[0].linger", "0ms"]),
         ("breaker = { probes = 0 }", &["destinations[0].breaker.probes: too small"]),
     ] {
         refused(treated(text), parts);

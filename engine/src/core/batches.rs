@@ -1,0 +1,214 @@
+//! What travels together: batches are filled, begun, and taken apart when they are refused as a whole.
+
+use std::sync::Arc;
+
+use syncline_sdk::{Batch, CrmConnector, Reason, Replay};
+
+use super::Core;
+use super::bug::Bug;
+use super::calls::{Call, guarded};
+use super::deliveries::Stage;
+use super::effects::{CallId, DeliveryId, Fact};
+use super::failure::FailureKind;
+use super::policy::Decision;
+
+/// So many times the batch's size is looked at, at the most, to find events that may travel with the first.
+const LOOKED_AT: usize = 8;
+
+impl Core {
+    /// Starts as many conversations as the lane allows.
+    pub(super) fn pump(&mut self, lane: usize) {
+        if self.fenced || self.config.lanes.get(lane).is_none() {
+            return;
+        }
+        let now = self.now.mono;
+        while self.lanes.get_mut(lane).is_some_and(|lane| lane.is_open(now))
+            && self.may_begin(lane)
+            && let Some(deliveries) = self.next_batch(lane)
+        {
+            self.begin(lane, deliveries);
+        }
+        if let Some(at) = self.lanes.get_mut(lane).and_then(|lane| lane.ready.retry_blocked(now)) {
+            self.wake_lane(lane, at);
+        }
+    }
+
+    /// The next deliveries that travel together. Nothing where there are none, or where it is worth waiting
+    /// for more.
+    fn next_batch(&mut self, lane: usize) -> Option<Vec<DeliveryId>> {
+        while let Some(part) = self.lanes.get_mut(lane)?.ready.pop_part() {
+            let part: Vec<_> = part.into_iter().filter(|id| self.is_ready(*id)).collect();
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        let limits = self.config.lanes.get(lane)?.connector.endpoint().limits;
+        let first = loop {
+            let (id, is_retry) = self.lanes.get_mut(lane)?.ready.pop(self.now.mono)?;
+            if self.is_ready(id) {
+                break (id, is_retry);
+            }
+            self.lanes.get_mut(lane)?.ready.refund(is_retry);
+        };
+        if limits.batch_events == 1 {
+            self.lanes.get_mut(lane)?.ready.attempted(first.1);
+            return Some(vec![first.0]);
+        }
+        self.fill(lane, first, limits.batch_events, limits.body_bytes)
+    }
+
+    /// Adds to the first delivery what may travel with it.
+    fn fill(
+        &mut self,
+        lane: usize,
+        first: (DeliveryId, bool),
+        most: usize,
+        most_bytes: usize,
+    ) -> Option<Vec<DeliveryId>> {
+        let (group, mut bytes) = self.group(first.0)?;
+        let mut taken = vec![first];
+        let (mut others, mut is_full) = (Vec::new(), false);
+        let mut looks = most.saturating_mul(LOOKED_AT);
+        while taken.len() < most && looks > 0 {
+            let Some(next) = self.lanes.get_mut(lane)?.ready.pop(self.now.mono) else { break };
+            looks -= 1;
+            if !self.is_ready(next.0) {
+                self.lanes.get_mut(lane)?.ready.refund(next.1);
+                continue;
+            }
+            match self.group(next.0) {
+                Some((same, more)) if same == group && bytes.saturating_add(more) <= most_bytes => {
+                    bytes = bytes.saturating_add(more);
+                    taken.push(next);
+                }
+                Some((same, _)) => {
+                    is_full |= same == group;
+                    others.push(next);
+                }
+                None => {}
+            }
+        }
+        is_full |= taken.len() == most;
+        let now = self.now.mono;
+        let linger = self.config.lanes.get(lane)?.linger;
+        let state = self.lanes.get_mut(lane)?;
+        // While nothing is under way, waiting for more would only cost time.
+        let until = if is_full || state.is_idle() { None } else { state.ready.gather(now, linger) };
+        if until.is_some() {
+            others.splice(0..0, taken.drain(..));
+        } else {
+            state.ready.gathered();
+        }
+        others.into_iter().rev().for_each(|(id, is_retry)| state.ready.push_front(id, is_retry));
+        if let Some(until) = until {
+            self.wake_lane(lane, until);
+            return None;
+        }
+        let state = self.lanes.get_mut(lane)?;
+        taken.iter().for_each(|(_, is_retry)| state.ready.attempted(*is_retry));
+        Some(taken.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Whether the delivery may be sent. A claim that has become old is asked for again first.
+    fn is_ready(&mut self, id: DeliveryId) -> bool {
+        if !self.deliveries.get(&id).is_some_and(|delivery| matches!(delivery.stage, Stage::Ready)) {
+            return false;
+        }
+        if self.is_claim_old(id, self.now.mono) {
+            self.claim(id);
+            return false;
+        }
+        true
+    }
+
+    /// With what a delivery may travel, and how many bytes it is taken to add.
+    fn group(&self, id: DeliveryId) -> Option<(u64, usize)> {
+        let delivery = self.deliveries.get(&id)?;
+        let connector = &self.config.lanes.get(delivery.lane)?.connector;
+        let record = &self.records.get(&delivery.record)?.record;
+        // One whose connector panics here travels alone, and panics there.
+        let group = guarded(|| connector.group(&delivery.event)).unwrap_or(id.0);
+        Some((group, record.value.as_ref().map_or(0, bytes::Bytes::len)))
+    }
+
+    /// The provider has refused a batch as a whole and doesn't say for whose sake: its halves are sent apart,
+    /// until the culprit is alone.
+    pub(super) fn split(&mut self, id: CallId, reason: Reason) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (lane, deliveries) = (call.lane, call.deliveries.clone());
+        if call.wrote {
+            return self.end_with(id, |_| Decision::Retry { reason: reason.clone(), after: None, in_doubt: true });
+        }
+        if deliveries.len() < 2 {
+            let kind = FailureKind::Rejected;
+            return self.end_with(id, |_| Decision::DeadLetter { kind, reason: reason.clone() });
+        }
+        let generation = call.credential_generation;
+        self.end_call(id);
+        let now = self.now.mono;
+        let kept: Vec<_> = deliveries.into_iter().filter(|id| self.keep_for_part(*id)).collect();
+        self.fact(Fact::BatchSplit { lane, events: kept.len(), reason });
+        let (left, right) = kept.split_at(kept.len() / 2);
+        let parts = [left.to_vec(), right.to_vec()];
+        if let Some(state) = self.lanes.get_mut(lane) {
+            state.healthy(now, generation);
+            parts.into_iter().filter(|part| !part.is_empty()).for_each(|part| state.ready.push_part(part));
+        }
+    }
+
+    /// Whether a delivery of a batch that is taken apart is still ours to send.
+    fn keep_for_part(&mut self, id: DeliveryId) -> bool {
+        if self.begins_nothing(id) {
+            self.abandon(id);
+            return false;
+        }
+        self.set_stage(id, Stage::Ready);
+        true
+    }
+
+    fn begin(&mut self, lane: usize, deliveries: Vec<DeliveryId>) {
+        let Some(config) = self.config.lanes.get(lane) else { return };
+        let connector: Arc<dyn CrmConnector> = Arc::clone(&config.connector);
+        let request = guarded(|| connector.begin(&Batch::new(&self.items(&deliveries))));
+        let request = match request {
+            Ok(request) => Arc::new(request),
+            Err(message) => return self.connector_panicked(lane, &deliveries, FailureKind::Rejected, message),
+        };
+        let may_look = connector.endpoint().capabilities.look_up || self.planted(Bug::BlindResend);
+        if request.replay == Replay::Unsafe && !may_look {
+            let is_doubtful = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|delivery| delivery.in_doubt);
+            let (doubtful, others): (Vec<_>, Vec<_>) = deliveries.iter().partition(|id| is_doubtful(id));
+            if !doubtful.is_empty() {
+                return self.set_doubtful_apart(lane, &doubtful, &others);
+            }
+        }
+        let id = CallId(self.next_id());
+        for delivery in &deliveries {
+            self.set_stage(*delivery, Stage::Called);
+        }
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        state.call_started();
+        let credential_generation = state.credential_generation();
+        let call = Call {
+            lane,
+            deliveries,
+            request,
+            requests: 0,
+            wrote: false,
+            credential_generation,
+            sequence: 0,
+            sent_at: self.now.mono,
+        };
+        self.calls.insert(id, call);
+        self.send_call(id);
+    }
+
+    /// Whoever had the claims of these before may have written them, and nobody can look (D7).
+    fn set_doubtful_apart(&mut self, lane: usize, doubtful: &[DeliveryId], others: &[DeliveryId]) {
+        for id in doubtful {
+            let message = "an earlier delivery of it may have written it, and this connector cannot look it up";
+            self.refuse_delivery(*id, FailureKind::Ambiguous, Reason::new("maybe_written_before", message));
+        }
+        others.iter().for_each(|id| self.wait_for_lane(lane, *id));
+    }
+}

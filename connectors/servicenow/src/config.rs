@@ -172,7 +172,7 @@ fn check_name(name: &str, path: String) -> Result<(), ConfigError> {
 /// A column holds text, so a list or an object written in the configuration could never be sent.
 fn check_constants(rule: &FieldRule, path: String) -> Result<(), ConfigError> {
     let constant = match rule {
-        FieldRule::Pointer(_) | FieldRule::Template(_) | FieldRule::Expression(_) => None,
+        FieldRule::Pointer(_) | FieldRule::Template(_) | FieldRule::Expression(_) | FieldRule::Reference(_) => None,
         FieldRule::Mapped(mapped) => mapped.default.as_ref(),
         FieldRule::Constant(constant) => Some(&constant.value),
     };

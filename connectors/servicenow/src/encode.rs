@@ -96,7 +96,7 @@ impl Mapping {
     /// The columns that this event sets, without the key, as ServiceNow takes them: text only.
     pub(crate) fn record(&self, event: &Event) -> Result<Map<String, Value>, Reason> {
         let mut record = Map::new();
-        for (field, value) in self.fields.apply(event)? {
+        for (field, value) in self.fields.apply(event, &[])?.fields {
             if field == "sys_id" {
                 return Err(unmappable(&field, "is assigned by ServiceNow; leave it out with rules under `fields`"));
             }

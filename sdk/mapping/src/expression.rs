@@ -82,6 +82,11 @@ impl Expression {
         Ok(Self { code: code.to_owned(), filter })
     }
 
+    /// The code, as it was written.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// The first result; nothing where there is none.
     ///
     /// # Errors

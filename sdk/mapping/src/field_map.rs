@@ -4,10 +4,11 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use syncline_sdk::{ConfigError, Event, Reason};
+use syncline_sdk::{ConfigError, Event, Reason, Reference};
 
 use crate::expression::{Expression, Input};
-use crate::rule::{FieldRule, Format, MappedField, Missing, Null};
+use crate::reference::{Refers, Unknown};
+use crate::rule::{FieldRule, Format, MappedField, Missing, Null, ReferenceField};
 use crate::template::{Filled, Template};
 
 /// A compiled set of field rules. Without rules, every top-level field of the payload goes to the
@@ -15,6 +16,17 @@ use crate::template::{Filled, Template};
 #[derive(Debug, Default)]
 pub struct FieldMap {
     rules: BTreeMap<String, Rule>,
+}
+
+/// What rules make of an event.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mapped {
+    /// The record's fields. Null stands for a field that is to be emptied; one that is to stay as it is isn't
+    /// there.
+    pub fields: Map<String, Value>,
+    /// Fields that refer to entities whose ids in the CRM aren't known. Where there is one, `fields` isn't
+    /// the whole record.
+    pub unknown: Vec<Unknown>,
 }
 
 #[derive(Debug)]
@@ -31,7 +43,16 @@ enum Source {
     Mapped(MappedField),
     Template(Template),
     Expression(Expression),
+    Reference(ReferenceField),
     Constant(Value),
+}
+
+/// What a rule gives for an event.
+enum Found {
+    Value(Value),
+    /// Another entity, whose id in the CRM the field takes.
+    Entity(Reference),
+    Missing,
 }
 
 impl FieldMap {
@@ -50,20 +71,34 @@ impl FieldMap {
         Ok(Self { rules: compiled.collect::<Result<_, ConfigError>>()? })
     }
 
-    /// The record's fields for this event. Null stands for a field that is to be emptied; one that is
-    /// to stay as it is isn't there.
+    /// The record for this event. `known` has the ids in the CRM of [`references`](Self::references), in that
+    /// order; one that isn't there isn't known.
     ///
     /// # Errors
     /// [`Reason`] `unmapped_value`, `missing_value`, `wrong_format` or `expression_failed`, with the field
     /// and without its value.
-    pub fn apply(&self, event: &Event) -> Result<Map<String, Value>, Reason> {
+    pub fn apply(&self, event: &Event, known: &[Option<String>]) -> Result<Mapped, Reason> {
         if self.rules.is_empty() {
-            return Ok(event.payload().clone());
+            return Ok(Mapped { fields: event.payload().clone(), unknown: Vec::new() });
         }
-        let input = OnceCell::new();
-        let mut record = Map::new();
+        let (references, input) = (self.references(event), OnceCell::new());
+        let id_of = |reference: &Reference| {
+            let index = references.iter().position(|other| other == reference)?;
+            known.get(index)?.clone()
+        };
+        let mut mapped = Mapped::default();
         for (field, rule) in &self.rules {
-            let value = rule.source.value(field, event, &input)?;
+            let value = match rule.source.value(field, event, &input)? {
+                Found::Value(value) => Some(value),
+                Found::Missing => None,
+                Found::Entity(reference) => match id_of(&reference) {
+                    Some(id) => Some(Value::String(id)),
+                    None => {
+                        mapped.unknown.push(Unknown { field: field.clone(), reference });
+                        continue;
+                    }
+                },
+            };
             let value = match (value, rule.missing, rule.null) {
                 (None, Missing::Omit, _) | (Some(Value::Null), _, Null::Omit) => continue,
                 (None, Missing::Clear, _) | (Some(Value::Null), _, Null::Clear) => Value::Null,
@@ -74,9 +109,71 @@ impl FieldMap {
                     Some(format) => format.of(value).ok_or_else(|| wrong(field, format.expected()))?,
                 },
             };
-            record.insert(field.clone(), value);
+            mapped.fields.insert(field.clone(), value);
         }
-        Ok(record)
+        Ok(mapped)
+    }
+
+    /// The entities that the record refers to: each once, in the order of the fields. What isn't an id is
+    /// left out, as [`apply`](Self::apply) refuses the event for it.
+    #[must_use]
+    pub fn references(&self, event: &Event) -> Vec<Reference> {
+        let mut references = Vec::new();
+        for (field, rule) in &self.rules {
+            if let Source::Reference(reference) = &rule.source
+                && let Ok(Refers::To(reference)) = reference.refers(field, event.payload())
+                && !references.contains(&reference)
+            {
+                references.push(reference);
+            }
+        }
+        references
+    }
+
+    /// The fields that have a rule.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.rules.keys().map(String::as_str)
+    }
+
+    /// Where the value of `field` is from, for people, such as `/email` or `jq: .tags | first`.
+    #[must_use]
+    pub fn describe(&self, field: &str) -> String {
+        let Some(rule) = self.rules.get(field) else {
+            // Without rules, fields have the names of the payload's.
+            return format!("/{}", field.replace('~', "~0").replace('/', "~1"));
+        };
+        let from = match &rule.source {
+            Source::Pointer(pointer) => pointer.clone(),
+            Source::Mapped(mapped) if mapped.map.is_empty() => mapped.from.clone(),
+            Source::Mapped(mapped) => format!("{} through `map`", mapped.from),
+            Source::Template(template) => format!("template: {template}"),
+            Source::Expression(expression) => format!("jq: {}", expression.code()),
+            Source::Reference(reference) => format!("{} refers to {}", reference.reference, reference.entity),
+            Source::Constant(_) => "value".to_owned(),
+        };
+        rule.format.map_or(from.clone(), |format| format!("{from} as {}", format.name()))
+    }
+
+    /// The values that `field` can get whatever the payload says: a constant, a table's entries, a default.
+    #[must_use]
+    pub fn constants(&self, field: &str) -> Vec<Value> {
+        match self.rules.get(field).map(|rule| &rule.source) {
+            Some(Source::Constant(value)) => vec![value.clone()],
+            Some(Source::Mapped(mapped)) => {
+                let entries = mapped.map.values().map(|entry| Value::from(entry.as_str()));
+                entries.chain(mapped.default.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The type of the entity that `field` refers to, if it does.
+    #[must_use]
+    pub fn refers_to(&self, field: &str) -> Option<&str> {
+        match self.rules.get(field).map(|rule| &rule.source) {
+            Some(Source::Reference(reference)) => Some(&reference.entity),
+            _ => None,
+        }
     }
 }
 
@@ -106,20 +203,34 @@ impl Rule {
                 let (format, null, missing) = (expression.format, expression.null, expression.missing);
                 Self { source: Source::Expression(compiled), format, null, missing }
             }
+            FieldRule::Reference(reference) => {
+                check_pointer("reference", &reference.reference)?;
+                if reference.entity.is_empty() {
+                    return Err(("entity", "name the type of the entity that the field refers to".to_owned()));
+                }
+                let (null, missing) = (reference.null, reference.missing);
+                Self { source: Source::Reference(reference.clone()), format: None, null, missing }
+            }
         })
     }
 }
 
 impl Source {
-    fn value(&self, field: &str, event: &Event, input: &OnceCell<Option<Input>>) -> Result<Option<Value>, Reason> {
+    fn value(&self, field: &str, event: &Event, input: &OnceCell<Option<Input>>) -> Result<Found, Reason> {
+        let found = |value: Option<Value>| value.map_or(Found::Missing, Found::Value);
         match self {
-            Self::Pointer(pointer) => Ok(look_up(event.payload(), pointer).cloned()),
-            Self::Constant(value) => Ok(Some(value.clone())),
-            Self::Mapped(mapped) => mapped.value(field, event.payload()),
+            Self::Pointer(pointer) => Ok(found(look_up(event.payload(), pointer).cloned())),
+            Self::Constant(value) => Ok(Found::Value(value.clone())),
+            Self::Mapped(mapped) => mapped.value(field, event.payload()).map(found),
+            Self::Reference(reference) => Ok(match reference.refers(field, event.payload())? {
+                Refers::To(reference) => Found::Entity(reference),
+                Refers::Null => Found::Value(Value::Null),
+                Refers::Missing => Found::Missing,
+            }),
             Self::Template(template) => match template.fill(event.payload()) {
-                Filled::Text(text) => Ok(Some(Value::String(text))),
-                Filled::Null => Ok(Some(Value::Null)),
-                Filled::Missing => Ok(None),
+                Filled::Text(text) => Ok(Found::Value(Value::String(text))),
+                Filled::Null => Ok(Found::Value(Value::Null)),
+                Filled::Missing => Ok(Found::Missing),
                 Filled::NoText(pointer) => {
                     Err(wrong(field, &format!("text, a number, true or false at `{pointer}` for its template")))
                 }
@@ -127,7 +238,7 @@ impl Source {
             Self::Expression(expression) => {
                 // Made for the first expression of an event, and kept for the others.
                 let input = input.get_or_init(|| Input::of(event)).as_ref();
-                input.ok_or(()).and_then(|input| expression.run(input)).map_err(|()| {
+                input.ok_or(()).and_then(|input| expression.run(input)).map(found).map_err(|()| {
                     Reason::new(
                         "expression_failed",
                         format!("the jq expression of field `{field}` failed on this payload"),
@@ -173,7 +284,7 @@ fn rejected(field: &str, what: &str) -> Reason {
     Reason::new("missing_value", format!("the value of field `{field}` {what}, which its rule refuses"))
 }
 
-fn wrong(field: &str, expected: &str) -> Reason {
+pub(crate) fn wrong(field: &str, expected: &str) -> Reason {
     Reason::new("wrong_format", format!("the value of field `{field}` can't be converted: expected {expected}"))
 }
 

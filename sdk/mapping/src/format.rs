@@ -18,6 +18,22 @@ impl Format {
             Self::DateTime => Some(stamp(&value)?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()),
             Self::NaiveUtc => Some(stamp(&value)?.strftime("%Y-%m-%d %H:%M:%S").to_string().into()),
             Self::EpochMs => Some(stamp(&value)?.as_millisecond().into()),
+            Self::Json => Some(value.to_string().into()),
+        }
+    }
+
+    /// The format's name in a configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::DateTime => "date_time",
+            Self::NaiveUtc => "naive_utc",
+            Self::EpochMs => "epoch_ms",
+            Self::Json => "json",
         }
     }
 
@@ -32,6 +48,7 @@ impl Format {
             Self::DateTime | Self::NaiveUtc | Self::EpochMs => {
                 "an RFC 3339 timestamp with an offset, such as 2026-01-20T17:16:48Z"
             }
+            Self::Json => "any value",
         }
     }
 }
@@ -134,6 +151,8 @@ mod tests {
             (Format::NaiveUtc, json!("2026-01-20 17:16:48"), None),
             (Format::EpochMs, stamp, Some(json!(1_768_929_408_933_i64))),
             (Format::EpochMs, json!(1_768_929_408_933_i64), None),
+            (Format::Json, json!({ "a": [1, null] }), Some(json!("{\"a\":[1,null]}"))),
+            (Format::Json, json!("a"), Some(json!("\"a\""))),
         ] {
             assert_eq!(format.of(value.clone()), expected, "{format:?} of {value}");
         }

@@ -18,6 +18,8 @@ pub enum FieldRule {
     Template(TemplateField),
     /// A jq expression.
     Expression(ExpressionField),
+    /// Another entity of the same destination.
+    Reference(ReferenceField),
     /// Always the same value.
     Constant(ConstantField),
 }
@@ -81,6 +83,23 @@ pub struct ExpressionField {
     pub missing: Missing,
 }
 
+/// Another entity of the same destination, whose id in the CRM the field takes.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceField {
+    /// A JSON pointer (RFC 6901) to the other entity's id, as in its own events: text or a whole number.
+    /// Empty text counts as null.
+    pub reference: String,
+    /// The other entity's type: one of the destination's `entities`.
+    pub entity: String,
+    /// What happens to null.
+    #[serde(default)]
+    pub null: Null,
+    /// What happens where there is nothing.
+    #[serde(default)]
+    pub missing: Missing,
+}
+
 /// Always the same value.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +128,8 @@ pub enum Format {
     NaiveUtc,
     /// Milliseconds since 1970, of an RFC 3339 timestamp.
     EpochMs,
+    /// The value's JSON as text: for lists and objects in a field that holds text.
+    Json,
 }
 
 /// What happens to a value that is null.

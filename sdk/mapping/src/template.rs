@@ -1,5 +1,7 @@
 //! Text with pointers in it.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use crate::field_map::look_up;
@@ -81,6 +83,16 @@ impl Template {
     }
 }
 
+/// As it was written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Pointer(pointer) => write!(f, "{{{pointer}}}"),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +115,7 @@ mod tests {
             ("{/first} {/none}", Filled::Null),
             ("{/list}", Filled::NoText("/list".into())),
         ] {
+            assert_eq!(Template::parse(template).unwrap().to_string(), template);
             assert_eq!(fill(template, &payload), expected, "{template}");
         }
     }

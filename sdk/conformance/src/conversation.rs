@@ -12,18 +12,20 @@ use syncline_sdk::{Bytes, Event, Item, Remembered, Reply};
 /// {
 ///   "about": "A sentence for people.",
 ///   "config": { "type": "…" },
-///   "items": [{ "event": { }, "remembered": { "remote_id": "…", "in_doubt": false } }],
+///   "items": [{ "event": { }, "remembered": { "remote_id": "…", "in_doubt": false, "references": [null] } }],
 ///   "exchanges": [{
 ///     "request": { "step": "create", "method": "POST", "target": "/…", "headers": { }, "body": { }, "replay": "unsafe" },
 ///     "reply": { "status": 201, "headers": { "content-type": "application/json" }, "body": { } }
 ///   }],
-///   "verdicts": [{ "delivered": { "remote_id": "…" } }]
+///   "verdicts": [{ "delivered": { "remote_id": "…" } }],
+///   "warnings": [{ "item": 0, "code": "…" }]
 /// }
 /// ```
 ///
-/// `config` replaces that of `subject.json`, and may be left out, as may `remembered`. Requests
-/// and verdicts have the form that a failing test prints. A body that is no JSON is given as
-/// `text` in place of `body`. A request that waits has `after_ms`.
+/// `config` replaces that of `subject.json`, and may be left out, as may `remembered` and, where there are
+/// none, `warnings`. Requests and verdicts have the form that a failing test prints. A body that is no JSON is given as
+/// `text` in place of `body`. A request that waits has `after_ms`, and one that keeps something for its
+/// reply has `memo`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversation {
@@ -41,6 +43,9 @@ pub struct Conversation {
     pub exchanges: Vec<Exchange>,
     /// One verdict for each item.
     pub verdicts: Vec<Value>,
+    /// What people are warned of.
+    #[serde(default)]
+    pub warnings: Vec<Value>,
 }
 
 /// One event of the batch, and what the engine remembers of its entity.
@@ -58,6 +63,7 @@ pub struct GoldenItem {
 struct GoldenMemory {
     remote_id: Option<String>,
     in_doubt: bool,
+    references: Vec<Option<String>>,
 }
 
 /// One request, and what the CRM answers.
@@ -85,11 +91,9 @@ impl GoldenItem {
     /// The item, as a connector sees it.
     #[must_use]
     pub fn item(&self) -> Item<'_> {
-        let remote_id = self.remembered.remote_id.as_deref();
-        Item {
-            event: &self.event,
-            remembered: Remembered { remote_id, in_doubt: self.remembered.in_doubt, ..Remembered::default() },
-        }
+        let GoldenMemory { remote_id, in_doubt, references } = &self.remembered;
+        let remembered = Remembered { remote_id: remote_id.as_deref(), in_doubt: *in_doubt, references };
+        Item { event: &self.event, remembered }
     }
 }
 

@@ -23,6 +23,10 @@ pub(crate) fn request(outbound: &Outbound, after: Option<Duration>) -> Value {
                 Err(_) => fields.insert("text".into(), json!(String::from_utf8_lossy(body))),
             };
         }
+        if let Some(memo) = &outbound.memo {
+            let memo = serde_json::from_slice(memo).unwrap_or_else(|_| json!(String::from_utf8_lossy(memo)));
+            fields.insert("memo".into(), memo);
+        }
         if let Some(after) = after {
             fields.insert("after_ms".into(), json!(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
         }
@@ -59,6 +63,10 @@ pub(crate) fn verdict(verdict: &Verdict) -> Value {
 
 pub(crate) fn split(reason: &Reason) -> Value {
     json!({ "split": { "code": reason.code } })
+}
+
+pub(crate) fn warning((item, reason): &(usize, Reason)) -> Value {
+    json!({ "item": item, "code": reason.code })
 }
 
 fn waiting(code: &str, after: Option<RetryAfter>) -> Map<String, Value> {

@@ -75,7 +75,11 @@ fn play<'a>(subject: &Subject, conversation: &'a Conversation, report: &mut Repo
     }
     let ended = match progress {
         Progress::Split(reason) => vec![render::split(&reason)],
-        Progress::Done(verdicts) => verdicts.iter().map(render::verdict).collect(),
+        Progress::Done(verdicts) => {
+            let warnings: Vec<_> = verdicts.warnings().iter().map(render::warning).collect();
+            compare(&conversation.warnings.clone().into(), &warnings.into(), &at("warnings"), report);
+            verdicts.iter().map(render::verdict).collect()
+        }
         Progress::Call(outbound) | Progress::CallAfter(outbound, _) => {
             vec![render::request(&outbound, None)]
         }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use syncline_mapping::{FieldMap, FieldRule};
+use syncline_mapping::{FieldMap, FieldRule, Format};
 use syncline_sdk::{Auth, BaseUrl, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, Limits};
 
-use crate::encode::Mapping;
+use crate::echo::Input;
+use crate::encode::{Mapping, Parent};
+use crate::policy::{MissingRecord, OnCreate, OnDelete, OnDifference, OnUpdate, Policies, Removal};
+use crate::table::{Table, TableRule, check_name};
 use crate::{CAPABILITIES, ServiceNow};
 
 /// A complete destination that people can copy.
@@ -51,8 +54,9 @@ pub struct ServiceNowConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntityConfig {
-    /// The table's name, such as `customer_account`.
-    pub table: String,
+    /// The table: its name, such as `customer_account`, or `{ from = "/class", allow = ["cmdb_ci_server"] }`
+    /// where the payload names one of a list.
+    pub table: TableRule,
     /// The text column that holds the entity's id, by which its record is found. Give it a unique
     /// index.
     #[serde(default = "default_key")]
@@ -61,29 +65,45 @@ pub struct EntityConfig {
     /// payload goes to the column of the same name.
     #[serde(default)]
     pub fields: BTreeMap<String, FieldRule>,
-    /// What a delete does: `delete`, or `{ set = { active = "false" } }`, which keeps the record and sets
-    /// columns.
+    /// What `record.created` does.
+    #[serde(default)]
+    pub on_create: OnCreate,
+    /// What `record.updated` does.
+    #[serde(default)]
+    pub on_update: OnUpdate,
+    /// What becomes of an update without a record, with `on_update = "update_only"`: `reject`, unless said
+    /// otherwise.
+    #[serde(default)]
+    pub missing_record: Option<MissingRecord>,
+    /// What a delete does: `delete`, `{ set = { active = "false" } }`, which keeps the record and sets
+    /// columns, or `ignore`.
     #[serde(default)]
     pub on_delete: OnDelete,
-}
-
-/// What a delete does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnDelete {
-    /// The record is deleted.
-    #[default]
-    Delete,
-    /// The record stays, and these columns get these values.
-    Set(BTreeMap<String, String>),
+    /// What happens where ServiceNow answers a write with other values than were sent.
+    #[serde(default)]
+    pub on_difference: OnDifference,
+    /// Columns that don't come back as they were sent, such as passwords and journals other than `comments`
+    /// and `work_notes`: they aren't compared.
+    #[serde(default)]
+    pub write_only: Vec<String>,
+    /// Whether values are written as people see them: choices and references by their display names, and
+    /// date-times in the integration user's time zone.
+    #[serde(default)]
+    pub input_display_value: bool,
 }
 
 fn default_entities() -> BTreeMap<String, EntityConfig> {
     let customer = EntityConfig {
-        table: "customer_account".into(),
+        table: TableRule::Name("customer_account".into()),
         key: default_key(),
         fields: BTreeMap::new(),
-        on_delete: OnDelete::Delete,
+        on_create: OnCreate::default(),
+        on_update: OnUpdate::default(),
+        missing_record: None,
+        on_delete: OnDelete::default(),
+        on_difference: OnDifference::default(),
+        write_only: Vec::new(),
+        input_display_value: false,
     };
     BTreeMap::from([("customer".into(), customer)])
 }
@@ -109,14 +129,54 @@ impl ConnectorConfig for ServiceNowConfig {
         let cookies = if matches!(self.auth, Auth::Basic { .. }) { Cookies::JarPerWorker } else { Cookies::Discard };
         let endpoint = Endpoint { base_url: self.base_url.clone(), auth, limits, capabilities: CAPABILITIES, cookies };
         let entities = self.entities.iter().map(|(kind, entity)| Ok((kind.clone(), entity.prove(kind)?)));
-        Ok(Arc::new(ServiceNow { endpoint, entities: entities.collect::<Result<_, _>>()? }))
+        let mut entities = entities.collect::<Result<BTreeMap<_, _>, _>>()?;
+        connect_references(&mut entities)?;
+        Ok(Arc::new(ServiceNow { endpoint, entities }))
     }
+}
+
+/// How many entities a record can refer to: each may take a request, and the record itself three of the 16
+/// that a conversation has.
+const REFERENCES: usize = 8;
+
+/// Tells each entity where those are that its fields refer to.
+fn connect_references(entities: &mut BTreeMap<String, Mapping>) -> Result<(), ConfigError> {
+    let tables = |mapping: &Mapping| (mapping.table.clone(), mapping.key.clone());
+    let places: BTreeMap<_, _> = entities.iter().map(|(kind, mapping)| (kind.clone(), tables(mapping))).collect();
+    for (kind, mapping) in entities {
+        let refers = |field: &str| Some((field.to_owned(), mapping.fields.refers_to(field)?.to_owned()));
+        let rules: Vec<_> = mapping.fields.fields().filter_map(refers).collect();
+        if rules.len() > REFERENCES {
+            let what = format!("at most {REFERENCES} fields of a record can refer to other entities");
+            return Err(ConfigError::new(format!("entities.{kind}.fields"), what));
+        }
+        for (field, other) in rules {
+            let wrong = |what: String| Err(ConfigError::new(format!("entities.{kind}.fields.{field}.entity"), what));
+            let parent = match places.get(&other) {
+                Some((Table::Fixed(table), key)) => Parent { table: table.clone(), key: key.clone() },
+                Some((Table::Chosen { .. }, _)) => {
+                    return wrong(format!(
+                        "records of `{other}` can't be referred to: their payload names their table"
+                    ));
+                }
+                None => {
+                    let known: Vec<_> = places.keys().map(String::as_str).collect();
+                    return wrong(format!(
+                        "the destination has no entity type `{other}`; its `entities` are {}",
+                        known.join(", ")
+                    ));
+                }
+            };
+            mapping.parents.insert(other, parent);
+        }
+    }
+    Ok(())
 }
 
 impl EntityConfig {
     fn prove(&self, kind: &str) -> Result<Mapping, ConfigError> {
         let path = |key: &str| format!("entities.{kind}.{key}");
-        check_name(&self.table, path("table"))?;
+        let table = self.table.prove(&path("table"))?;
         check_name(&self.key, path("key"))?;
         if self.key == "sys_id" {
             return Err(ConfigError::new(
@@ -125,26 +185,62 @@ impl EntityConfig {
             ));
         }
         for (field, rule) in &self.fields {
-            let path = path(&format!("fields.{field}"));
-            check_name(field, path.clone())?;
-            if *field == self.key {
-                return Err(ConfigError::new(path, "this is the key column, which the connector fills in itself"));
-            }
-            if field == "sys_id" {
-                return Err(ConfigError::new(path, "ServiceNow assigns sys_id itself: remove this field"));
-            }
-            check_constants(rule, path)?;
+            self.check_field(field, rule, path(&format!("fields.{field}")))?;
+        }
+        for (index, column) in self.write_only.iter().enumerate() {
+            check_name(column, path(&format!("write_only[{index}]")))?;
         }
         let fields = FieldMap::new(&self.fields)
             .map_err(|error| ConfigError { path: path(&error.path), message: error.message })?;
-        Ok(Mapping::new(&self.table, &self.key, fields, self.deactivation(kind)?))
+        Ok(Mapping {
+            table,
+            key: self.key.clone(),
+            fields,
+            policies: self.policies(kind)?,
+            input: if self.input_display_value { Input::Displayed } else { Input::Stored },
+            write_only: self.write_only.clone(),
+            parents: BTreeMap::new(),
+        })
     }
-}
 
-impl EntityConfig {
-    /// The columns that a delete sets, where it deletes nothing.
-    fn deactivation(&self, kind: &str) -> Result<Option<Map<String, Value>>, ConfigError> {
-        let OnDelete::Set(columns) = &self.on_delete else { return Ok(None) };
+    fn check_field(&self, field: &str, rule: &FieldRule, path: String) -> Result<(), ConfigError> {
+        check_name(field, path.clone())?;
+        if field == self.key {
+            return Err(ConfigError::new(path, "this is the key column, which the connector fills in itself"));
+        }
+        if field == "sys_id" {
+            return Err(ConfigError::new(path, "ServiceNow assigns sys_id itself: remove this field"));
+        }
+        if self.input_display_value && matches!(rule, FieldRule::Reference(_)) {
+            let what = "a reference is written as a sys_id, which `input_display_value` makes ServiceNow read as a \
+                        display name: use one or the other";
+            return Err(ConfigError::new(path, what));
+        }
+        check_constants(rule, path)
+    }
+
+    fn policies(&self, kind: &str) -> Result<Policies, ConfigError> {
+        if self.missing_record.is_some() && self.on_update != OnUpdate::UpdateOnly {
+            return Err(ConfigError::new(
+                format!("entities.{kind}.missing_record"),
+                "this says what `on_update = \"update_only\"` does without a record: set that, too, or remove this",
+            ));
+        }
+        Ok(Policies {
+            on_create: self.on_create,
+            on_update: self.on_update,
+            missing_record: self.missing_record.unwrap_or_default(),
+            removal: self.removal(kind)?,
+            on_difference: self.on_difference,
+        })
+    }
+
+    fn removal(&self, kind: &str) -> Result<Removal, ConfigError> {
+        let columns = match &self.on_delete {
+            OnDelete::Delete => return Ok(Removal::Delete),
+            OnDelete::Ignore => return Ok(Removal::Ignore),
+            OnDelete::Set(columns) => columns,
+        };
         let path = format!("entities.{kind}.on_delete.set");
         if columns.is_empty() {
             return Err(ConfigError::new(path, "name at least one column, such as `active = \"false\"`"));
@@ -156,23 +252,16 @@ impl EntityConfig {
                 return Err(ConfigError::new(format!("{path}.{column}"), what));
             }
         }
-        Ok(Some(columns.iter().map(|(column, value)| (column.clone(), Value::from(value.as_str()))).collect()))
+        let columns = columns.iter().map(|(column, value)| (column.clone(), Value::from(value.as_str())));
+        Ok(Removal::Set(columns.collect::<Map<_, _>>()))
     }
-}
-
-/// Table and column names hold nothing else, which also keeps them harmless in a query.
-fn check_name(name: &str, path: String) -> Result<(), ConfigError> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if name.is_empty() || !name.bytes().all(allowed) {
-        return Err(ConfigError::new(path, "expected a name of lower-case letters, digits and `_`"));
-    }
-    Ok(())
 }
 
 /// A column holds text, so a list or an object written in the configuration could never be sent.
 fn check_constants(rule: &FieldRule, path: String) -> Result<(), ConfigError> {
     let constant = match rule {
         FieldRule::Pointer(_) | FieldRule::Template(_) | FieldRule::Expression(_) | FieldRule::Reference(_) => None,
+        FieldRule::Mapped(mapped) if mapped.format == Some(Format::Json) => None,
         FieldRule::Mapped(mapped) => mapped.default.as_ref(),
         FieldRule::Constant(constant) => Some(&constant.value),
     };

@@ -1,82 +1,118 @@
-//! Replies → verdicts. First what proves a step, then what ServiceNow says about a failure, then
-//! the bare status. The README has the same tables in prose.
+//! Replies → verdicts: what proves a step. What proves nothing is in `failure.rs`.
 
-use std::time::{Duration, SystemTime};
+use syncline_sdk::{Item, Outbound, Reason, Reply, Verdict};
 
-use syncline_sdk::{Item, Method, Operation, Outbound, QuotaReading, Reason, Reply, Scope, Verdict, default_verdict};
-
-use crate::encode::{Mapping, step};
-use crate::model::{ApiError, Row, result};
+use crate::echo;
+use crate::encode::{Mapping, parent_missing, step};
+use crate::failure::{failed, no_record};
+use crate::model::{Row, result};
+use crate::policy::{Aim, MissingRecord, OnDifference};
 
 /// What follows from a reply, for the one event of a conversation.
 pub(crate) enum Next {
     Call(Outbound),
-    Done(Verdict),
+    /// The verdict, and what people should know whatever it is.
+    Done(Verdict, Option<Reason>),
 }
 
 pub(crate) fn interpret(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -> Next {
     let proven = match sent.step {
-        step::LOOK_UP => looked_up(mapping, item, reply),
-        step::CREATE => created(mapping, item, reply),
+        step::LOOK_UP_PARENT => looked_up_parent(mapping, item, sent, reply),
+        step::LOOK_UP => looked_up(mapping, item, sent, reply),
+        step::CREATE => created(mapping, item, sent, reply),
         step::UPDATE | step::UPDATE_REMEMBERED => updated(mapping, item, sent, reply),
         step::DELETE | step::DELETE_REMEMBERED => deleted(mapping, item, sent, reply),
         _ => Some(Next::reject(reply, "not_accepted", "this event was never accepted, and nothing was sent for it")),
     };
-    proven.unwrap_or_else(|| Next::Done(failed(sent, reply)))
+    proven.unwrap_or_else(|| failed(sent, reply).into())
 }
 
-/// ServiceNow drops what it cannot read from a query and runs the rest, so each row has to show
-/// the key that was asked for.
-fn looked_up(mapping: &Mapping, item: &Item<'_>, reply: &Reply) -> Option<Next> {
+/// The entity that the record refers to has to be there before the record is written.
+fn looked_up_parent(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -> Option<Next> {
+    let mut ids = mapping.ids(item, Some(sent));
+    let reference = mapping.first_unknown(item.event, &ids)?;
+    let parent = mapping.parents.get(&reference.kind)?;
+    let whose = format!("the `{}` that the record refers to", reference.kind);
+    let id = match the_row(reply, &parent.key, &reference.id, &whose)? {
+        Ok(id) => id,
+        Err(next) => return Some(next),
+    };
+    let Some(id) = id else {
+        let entity = item.event.entity();
+        if entity.kind == reference.kind && entity.id.as_ref() == Some(&reference.id) {
+            let message = "the record refers to itself, and is not in ServiceNow yet: leave the reference out at first";
+            return Some(Next::reject(reply, "refers_to_itself", message));
+        }
+        let reason = parent_missing(&reference);
+        return Some(Verdict::Await { reason, reference }.into());
+    };
+    let index = mapping.references(item.event).iter().position(|other| *other == reference)?;
+    *ids.get_mut(index)? = Some(id);
+    Some(Next::Call(mapping.proceed(item, &ids)))
+}
+
+fn looked_up(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -> Option<Next> {
+    let event = item.event;
+    let id = match the_row(reply, &mapping.key, event.external_key(), "the entity")? {
+        Ok(id) => id,
+        Err(next) => return Some(next),
+    };
+    let record = || mapping.record(event, &mapping.ids(item, Some(sent)));
+    Some(match (mapping.aim(event), id) {
+        (Aim::Nothing | Aim::CreateOnly, Some(id)) => Next::unchanged(Some(id)),
+        (Aim::Nothing | Aim::Remove | Aim::UpdateOnly(MissingRecord::Ignore), None) => Next::unchanged(None),
+        (Aim::UpdateOnly(MissingRecord::Reject), None) => {
+            let message = "there is no record to update, and `on_update` allows none to be created";
+            Next::reject(reply, "record_missing", message)
+        }
+        (Aim::Remove, Some(id)) => Next::Call(mapping.remove(event, step::DELETE, step::UPDATE, &id)),
+        (Aim::Upsert | Aim::CreateOnly, None) => {
+            record().map_or_else(Next::refuse, |record| Next::Call(mapping.create(event, record)))
+        }
+        (Aim::Upsert | Aim::UpdateOnly(_), Some(id)) => match record() {
+            Ok(record) if record.is_empty() => Next::unchanged(Some(id)),
+            Ok(record) => Next::Call(mapping.update(event, step::UPDATE, &id, record)),
+            Err(reason) => Next::refuse(reason),
+        },
+    })
+}
+
+/// The id of the one row that a look-up found. ServiceNow drops what it cannot read from a query and runs the
+/// rest, so each row has to show the key that was asked for.
+fn the_row(reply: &Reply, column: &str, key: &str, whose: &str) -> Option<Result<Option<String>, Next>> {
     let rows: Vec<Row> = result(reply, 200)?;
-    let key = item.event.external_key();
-    if rows.iter().any(|row| row.text(&mapping.key) != Some(key)) {
-        return Some(Next::reject(
+    if rows.iter().any(|row| row.text(column) != Some(key)) {
+        return Some(Err(Next::reject(
             reply,
             "look_up_mismatch",
             format!(
-                "the look-up by `{}` returned a record with another key, so nothing was written: check that the \
-                 column exists, that the integration user may read it, and that no other key differs only in case",
-                mapping.key
+                "the look-up of {whose} by `{column}` returned a record with another key, so nothing was written: \
+                 check that the column exists, that the integration user may read it, and that no other key differs \
+                 only in case"
             ),
-        ));
+        )));
     }
-    let delete = item.event.operation() == Operation::Delete;
     Some(match rows.as_slice() {
-        [] if delete => Next::Done(Verdict::Unchanged { remote_id: None }),
-        [] => mapping
-            .record(item.event)
-            .map_or_else(Next::refuse, |record| Next::Call(mapping.create(item.event, record))),
-        [row] if delete => Next::Call(mapping.remove(step::DELETE, step::UPDATE, row.sys_id()?)),
-        [row] => {
-            let sys_id = row.sys_id()?;
-            match mapping.record(item.event) {
-                Ok(record) if record.is_empty() => {
-                    Next::Done(Verdict::Unchanged { remote_id: Some(sys_id.to_owned()) })
-                }
-                Ok(record) => Next::Call(mapping.update(step::UPDATE, sys_id, record)),
-                Err(reason) => Next::refuse(reason),
-            }
-        }
-        [one, other, ..] => Next::reject(
+        [] => Ok(None),
+        [row] => Ok(Some(row.sys_id()?.to_owned())),
+        [one, other, ..] => Err(Next::reject(
             reply,
             "duplicate_records",
             format!(
-                "two records have the key of this entity: {} and {}; merge them, and give `{}` a unique index",
+                "two records have the key of {whose}: {} and {}; merge them, and give `{column}` a unique index",
                 one.sys_id()?,
-                other.sys_id()?,
-                mapping.key
+                other.sys_id()?
             ),
-        ),
+        )),
     })
 }
 
 /// The reply has to show the key: without it the next event would create the record again.
-fn created(mapping: &Mapping, item: &Item<'_>, reply: &Reply) -> Option<Next> {
+fn created(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -> Option<Next> {
     let row: Row = result(reply, 201)?;
     let sys_id = row.sys_id()?;
     if row.text(&mapping.key) == Some(item.event.external_key()) {
-        return Some(Next::delivered(sys_id));
+        return Some(written(mapping, sent, reply, &row, sys_id));
     }
     Some(Next::reject(
         reply,
@@ -95,8 +131,8 @@ fn updated(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -
     // Whatever a 404 to a remembered id says, a look-up tells more, and writes nothing.
     if no_record(reply) || (reply.status == 404 && sent.step == step::UPDATE_REMEMBERED) {
         return Some(match sent.step {
-            step::UPDATE_REMEMBERED => Next::Call(mapping.look_up(item.event)),
-            _ => Next::Done(Verdict::Retry {
+            step::UPDATE_REMEMBERED => Next::Call(mapping.look_up(item.event, &mapping.ids(item, Some(sent)))),
+            _ => Next::from(Verdict::Retry {
                 reason: Reason::new("record_vanished", "the record was deleted between its look-up and its update")
                     .with_status(reply.status),
                 after: None,
@@ -104,9 +140,9 @@ fn updated(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -
         });
     }
     let row: Row = result(reply, 200)?;
-    let sys_id = row.sys_id().filter(|id| mapping.addresses(sent, id))?;
+    let sys_id = row.sys_id().filter(|id| mapping.addresses(item.event, sent, id))?;
     if row.text(&mapping.key) == Some(item.event.external_key()) {
-        return Some(Next::delivered(sys_id));
+        return Some(written(mapping, sent, reply, &row, sys_id));
     }
     Some(Next::reject(
         reply,
@@ -118,107 +154,36 @@ fn updated(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -
     ))
 }
 
+/// The record was written; whether as it was sent is another question.
+fn written(mapping: &Mapping, sent: &Outbound, reply: &Reply, row: &Row, sys_id: &str) -> Next {
+    let delivered = Verdict::Delivered { remote_id: Some(sys_id.to_owned()) };
+    let complaint = match mapping.policies.on_difference {
+        OnDifference::Ignore => None,
+        _ => echo::complaint(sent, row, mapping.input, |column| mapping.is_write_only(column)),
+    };
+    let reason = complaint.map(|complaint| {
+        let message = format!("record {sys_id} was written, but ServiceNow did not store all of it: {complaint}");
+        Reason::new("not_stored", message).with_status(reply.status)
+    });
+    match (reason, mapping.policies.on_difference) {
+        (Some(reason), OnDifference::Reject) => Next::refuse(reason),
+        (reason, _) => Next::Done(delivered, reason),
+    }
+}
+
 fn deleted(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply) -> Option<Next> {
     if reply.status == 204 && reply.body.is_empty() {
-        return Some(Next::Done(Verdict::Delivered { remote_id: None }));
+        return Some(Verdict::Delivered { remote_id: None }.into());
     }
     (no_record(reply) || (reply.status == 404 && sent.step == step::DELETE_REMEMBERED)).then(|| match sent.step {
-        step::DELETE_REMEMBERED => Next::Call(mapping.look_up(item.event)),
-        _ => Next::Done(Verdict::Unchanged { remote_id: None }),
+        step::DELETE_REMEMBERED => Next::Call(mapping.look_up(item.event, &Vec::new())),
+        _ => Next::unchanged(None),
     })
 }
 
-/// The table of failures: what the body says first, then the status.
-fn failed(sent: &Outbound, reply: &Reply) -> Verdict {
-    let error = ApiError::of(reply);
-    let text = error.as_ref().map(ApiError::text).unwrap_or_default();
-    let says = |fragment| error.as_ref().is_some_and(|error| error.says(fragment));
-    let reason = |code: &'static str, text: &str| Reason::new(code, text).with_status(reply.status);
-    let after = reply.retry_after();
-    match reply.status {
-        // A unique index on the key stopped a second create: the next attempt's look-up finds the record.
-        400..=599 if says("unique key violation") => Verdict::Retry { reason: reason("duplicate_key", &text), after },
-        403 if says("failed api level acl validation") => Verdict::Unauthenticated(reason("role_missing", &text)),
-        401 if reply.header("x-mfa_token").is_some() => Verdict::Unauthenticated(reason(
-            "mfa_required",
-            "the integration user must sign in with a second factor, which an API cannot do",
-        )),
-        // The client's side of the connection went first; the transaction may have gone on.
-        499 => unproven(sent, reply, "client_closed", "ServiceNow saw the connection close before it answered"),
-        // Queued on a session behind another request, and perhaps never run.
-        202 => Verdict::Throttle {
-            reason: reason("queued", "ServiceNow has only queued the request, and may never run it"),
-            after,
-            scope: Scope::Account,
-            in_doubt: true,
-        },
-        200..=299 if is_html(reply) && is_hibernating(reply) => Verdict::Throttle {
-            reason: reason("hibernating", "the developer instance is hibernating: wake it up in the developer portal"),
-            after: None,
-            scope: Scope::Account,
-            in_doubt: false,
-        },
-        200..=299 if is_html(reply) => Verdict::Unauthenticated(reason(
-            "login_page",
-            "ServiceNow answered with a page instead of data: a login, single sign-on or maintenance page",
-        )),
-        200..=299 if error.is_some() => unproven(sent, reply, "error_in_success", &text),
-        200..=299 => unproven(sent, reply, "unproven", "the reply is not what ServiceNow answers to this request"),
-        301 | 302 | 303 | 307 | 308 => Verdict::Unauthenticated(reason(
-            "redirected_to_login",
-            "ServiceNow redirected the request, as it does to a single sign-on page: check `base_url` and the user",
-        )),
-        _ => match default_verdict(sent, reply, &text) {
-            Verdict::Unknown { reason, after } if is_read(sent) => Verdict::Retry { reason, after },
-            verdict => verdict,
-        },
-    }
-}
-
-/// What a rate-limit rule says of itself: a number of requests in a clock hour. It never tells how many
-/// are left, and a refusal tells that none are ("Inbound REST API rate limiting", ServiceNow's
-/// documentation). Requests that no rule matches say nothing.
-pub(crate) fn readings(reply: &Reply) -> Vec<QuotaReading> {
-    let number = |name| reply.header(name)?.trim().parse::<u64>().ok();
-    let (Some(limit), Some(reset)) = (number("x-ratelimit-limit"), number("x-ratelimit-reset")) else {
-        return Vec::new();
-    };
-    let resets = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(reset));
-    let remaining = (reply.status == 429).then_some(0);
-    vec![QuotaReading { name: "hour", limit, remaining, window: HOUR, resets }]
-}
-
-const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// A read leaves nothing in doubt; a write may have happened.
-fn unproven(sent: &Outbound, reply: &Reply, code: &'static str, text: &str) -> Verdict {
-    let reason = Reason::new(code, text).with_status(reply.status);
-    let after = reply.retry_after();
-    if is_read(sent) { Verdict::Retry { reason, after } } else { Verdict::Unknown { reason, after } }
-}
-
-fn is_read(sent: &Outbound) -> bool {
-    sent.method == Method::Get
-}
-
-/// Missing, or hidden by an ACL. A 404 of a proxy or of a wrong path does not say so.
-fn no_record(reply: &Reply) -> bool {
-    reply.status == 404 && ApiError::of(reply).is_some_and(|error| error.says("no record found"))
-}
-
-fn is_html(reply: &Reply) -> bool {
-    let content_type = reply.header("content-type").unwrap_or_default().trim_start().to_ascii_lowercase();
-    content_type.starts_with("text/html") || content_type.starts_with("application/xhtml+xml")
-}
-
-fn is_hibernating(reply: &Reply) -> bool {
-    let page = String::from_utf8_lossy(&reply.body);
-    page.contains("instance-hibernating-page") || page.contains("instance is hibernating")
-}
-
 impl Next {
-    fn delivered(sys_id: &str) -> Self {
-        Self::Done(Verdict::Delivered { remote_id: Some(sys_id.to_owned()) })
+    fn unchanged(remote_id: Option<String>) -> Self {
+        Verdict::Unchanged { remote_id }.into()
     }
 
     fn reject(reply: &Reply, code: &'static str, message: impl Into<String>) -> Self {
@@ -226,6 +191,12 @@ impl Next {
     }
 
     fn refuse(reason: Reason) -> Self {
-        Self::Done(Verdict::Reject(reason))
+        Verdict::Reject(reason).into()
+    }
+}
+
+impl From<Verdict> for Next {
+    fn from(verdict: Verdict) -> Self {
+        Self::Done(verdict, None)
     }
 }

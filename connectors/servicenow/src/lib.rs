@@ -5,18 +5,25 @@
 //! settings, the steps of a conversation and the reasons it gives.
 
 mod config;
+mod echo;
 mod encode;
+mod failure;
 mod interpret;
+mod keys;
 mod model;
+mod policy;
+mod table;
 
 use std::collections::BTreeMap;
 
 use syncline_sdk::{
-    Batch, Capabilities, CrmConnector, Endpoint, Event, Outbound, Progress, QuotaReading, Reason, Registration, Reply,
-    Verdict, Verdicts,
+    Batch, Capabilities, CrmConnector, Endpoint, Event, Outbound, Progress, QuotaReading, Reason, Reference,
+    Registration, Reply, Verdict, Verdicts,
 };
 
-pub use config::{EntityConfig, OnDelete, ServiceNowConfig};
+pub use config::{EntityConfig, ServiceNowConfig};
+pub use policy::{MissingRecord, OnCreate, OnDelete, OnDifference, OnUpdate};
+pub use table::{ChosenTable, TableRule};
 
 use encode::Mapping;
 use interpret::Next;
@@ -71,7 +78,7 @@ impl CrmConnector for ServiceNow {
     }
 
     fn readings(&self, reply: &Reply) -> Vec<QuotaReading> {
-        interpret::readings(reply)
+        failure::readings(reply)
     }
 
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {
@@ -80,11 +87,21 @@ impl CrmConnector for ServiceNow {
         };
         let next = match self.mapping(item.event) {
             Ok(mapping) => interpret::interpret(mapping, item, sent, reply),
-            Err(reason) => Next::Done(Verdict::Reject(reason)),
+            Err(reason) => Verdict::Reject(reason).into(),
         };
         match next {
             Next::Call(outbound) => Progress::Call(outbound),
-            Next::Done(verdict) => Progress::Done(Verdicts::all(batch, verdict)),
+            Next::Done(verdict, warning) => {
+                let mut verdicts = Verdicts::all(batch, verdict);
+                if let Some(warning) = warning {
+                    verdicts.warn(0, warning);
+                }
+                Progress::Done(verdicts)
+            }
         }
+    }
+
+    fn references(&self, event: &Event) -> Vec<Reference> {
+        self.mapping(event).map(|mapping| mapping.references(event)).unwrap_or_default()
     }
 }

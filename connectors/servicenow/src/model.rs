@@ -1,11 +1,13 @@
 //! ServiceNow's JSON, as far as it is read. Whatever has another shape is no proof of anything.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use syncline_sdk::Reply;
 
-use crate::encode::is_path_safe;
+use crate::keys::is_path_safe;
 
 /// `{"result":…}` of a success, `{"error":{…},"status":"failure"}` of a failure, or both where a
 /// time limit cut a success short.
@@ -30,6 +32,22 @@ pub(crate) struct Row(Map<String, Value>);
 impl Row {
     pub(crate) fn text(&self, column: &str) -> Option<&str> {
         self.0.get(column).and_then(Value::as_str)
+    }
+
+    /// What the column holds, where it is there: a reference may come as an object with its `value`, and
+    /// null is as empty as an empty text.
+    pub(crate) fn stored(&self, column: &str) -> Option<Cow<'_, str>> {
+        match self.0.get(column)? {
+            Value::Null => Some("".into()),
+            Value::String(text) => Some(text.into()),
+            Value::Object(reference) => reference.get("value").and_then(Value::as_str).map(Cow::from),
+            other => Some(other.to_string().into()),
+        }
+    }
+
+    /// The names of the columns that are there.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// The record's id, where it can be addressed with it.

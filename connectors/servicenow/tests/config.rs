@@ -92,6 +92,33 @@ mod tests {
                 entity(json!({ "table": "t", "fields": { "a": { "from": "/a", "default": {} } } })),
                 "entities.customer.fields.a: ",
             ),
+            (entity(json!({ "table": { "from": "class", "allow": ["t"] } })), "entities.customer.table.from: "),
+            (entity(json!({ "table": { "from": "/class", "allow": [] } })), "entities.customer.table.allow: "),
+            (
+                entity(json!({ "table": { "from": "/class", "allow": ["t", "../t"] } })),
+                "entities.customer.table.allow[1]: ",
+            ),
+            (entity(json!({ "table": "t", "write_only": ["A"] })), "entities.customer.write_only[0]: "),
+            (entity(json!({ "table": "t", "missing_record": "ignore" })), "entities.customer.missing_record: "),
+            (entity(json!({ "table": "t", "fields": { "a": { "jq": "nope" } } })), "entities.customer.fields.a.jq: "),
+            (
+                entity(json!({ "table": "t", "fields": { "a": { "reference": "/a", "entity": "order" } } })),
+                "entities.customer.fields.a.entity: the destination has no entity type `order`; its `entities` are customer",
+            ),
+            (
+                entity(json!({ "table": "t", "fields": { "a": { "reference": "a", "entity": "customer" } } })),
+                "entities.customer.fields.a.reference: ",
+            ),
+            (
+                entity(json!({ "table": { "from": "/class", "allow": ["t"] },
+                    "fields": { "a": { "reference": "/a", "entity": "customer" } } })),
+                "entities.customer.fields.a.entity: ",
+            ),
+            (
+                entity(json!({ "table": "t", "input_display_value": true,
+                    "fields": { "a": { "reference": "/a", "entity": "customer" } } })),
+                "entities.customer.fields.a: ",
+            ),
             (entity(json!({ "table": "t", "fields": { "sys_id": "/id" } })), "entities.customer.fields.sys_id: "),
             (
                 entity(json!({ "table": "t", "fields": { "correlation_id": "/id" } })),
@@ -101,5 +128,16 @@ mod tests {
             let error = connect(&more).unwrap_err();
             assert!(error.starts_with(path), "{error}");
         }
+    }
+
+    #[test]
+    fn a_conversation_has_room_for_so_many_references_only() {
+        let with = |count: usize| {
+            let rule = |index| (format!("a{index}"), json!({ "reference": "/a", "entity": "customer" }));
+            let fields: serde_json::Map<_, _> = (0..count).map(rule).collect();
+            connect(&json!({ "entities": { "customer": { "table": "t", "fields": fields } } }))
+        };
+        assert!(with(8).is_ok());
+        assert!(with(9).unwrap_err().starts_with("entities.customer.fields: at most 8 "));
     }
 }

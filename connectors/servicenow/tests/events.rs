@@ -11,11 +11,17 @@ mod tests {
     const SYS_ID: &str = "7f3c2b9a1b0e4d10a1c2d3e4f5061728";
 
     fn connector() -> Arc<dyn CrmConnector> {
-        let config = json!({
+        with(&json!({}))
+    }
+
+    /// A connector whose configuration has `more`.
+    fn with(more: &Value) -> Arc<dyn CrmConnector> {
+        let mut config = json!({
             "type": "servicenow",
             "base_url": "https://acme.service-now.com",
             "auth": { "type": "bearer", "token": "env:T" },
         });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value::<Box<dyn ConnectorConfig>>(config).unwrap().connect().unwrap()
     }
 
@@ -103,5 +109,68 @@ mod tests {
         let body = connector().begin(&Batch::new(&items)).body.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, json!({ "n": "1.5", "i": "-3", "b": "true", "none": "", "s": "ab" }));
+    }
+
+    #[test]
+    fn a_payload_names_only_tables_that_are_allowed() {
+        let table = json!({ "from": "/class", "allow": ["cmdb_ci_server", "cmdb_ci_vm"] });
+        let connector = with(&json!({ "entities": { "customer": { "table": table, "fields": { "name": "/name" } } } }));
+        let accepts = |payload: &Value| connector.accepts(&event("c-1", payload)).map_err(|reason| reason.to_string());
+        assert_eq!(accepts(&json!({ "class": "cmdb_ci_vm" })), Ok(()));
+        for other in
+            [json!({ "class": "sys_user" }), json!({ "class": ["cmdb_ci_vm"] }), json!({}), json!({ "class": "" })]
+        {
+            let error = accepts(&other).unwrap_err();
+            assert!(error.starts_with("table_not_allowed: ") && error.contains("`/class`"), "{error}");
+            assert!(!error.contains("sys_user"), "{error}");
+        }
+        let tombstone = connector.accepts(&Event::tombstone("customer", "c-1", "x"));
+        assert_eq!(tombstone.unwrap_err().code, "table_not_allowed");
+    }
+
+    #[test]
+    fn a_reference_has_to_be_an_id_that_can_be_looked_up() {
+        let fields = json!({ "parent": { "reference": "/parent", "entity": "customer" } });
+        let connector = with(&json!({ "entities": { "customer": { "table": "t", "fields": fields } } }));
+        let refused =
+            |parent: Value| connector.accepts(&event("c-1", &json!({ "parent": parent }))).map_err(|e| e.code);
+        assert_eq!(refused(json!("c-2")), Ok(()));
+        assert_eq!(refused(json!(null)), Ok(()));
+        assert_eq!(refused(json!("javascript:x")), Err("unusable_key".into()));
+        assert_eq!(refused(json!({ "id": 1 })), Err("wrong_format".into()));
+        assert!(connector.references(&Event::tombstone("customer", "c-1", "x")).is_empty(), "a delete needs none");
+        let told = connector.references(&event("c-1", &json!({ "parent": 7 })));
+        assert_eq!(
+            told.iter().map(|one| (one.kind.as_str(), one.id.as_str())).collect::<Vec<_>>(),
+            [("customer", "7")]
+        );
+    }
+
+    /// What the engine remembers may be of another form, and is looked up then.
+    #[test]
+    fn a_remembered_reference_that_is_no_sys_id_is_looked_up() {
+        let fields = json!({ "parent": { "reference": "/parent", "entity": "customer" } });
+        let connector = with(&json!({ "entities": { "customer": { "table": "t", "fields": fields } } }));
+        let event = event("c-1", &json!({ "parent": "c-2" }));
+        for (known, step) in
+            [(Some(SYS_ID), "update_remembered"), (Some("../x"), "look_up_parent"), (None, "look_up_parent")]
+        {
+            let references = [known.map(str::to_owned)];
+            let remembered = Remembered { remote_id: Some(SYS_ID), in_doubt: false, references: &references };
+            assert_eq!(connector.begin(&Batch::new(&[Item { event: &event, remembered }])).step, step, "{known:?}");
+        }
+    }
+
+    /// The list of columns travels in the URL.
+    #[test]
+    fn a_write_of_very_many_columns_asks_for_the_whole_record() {
+        let payload: Value = (0..300).map(|index| (format!("column_{index}"), json!("x"))).collect();
+        let event = event("c-1", &payload);
+        let remembered = Remembered { remote_id: Some(SYS_ID), ..Remembered::default() };
+        let write = connector().begin(&Batch::new(&[Item { event: &event, remembered }]));
+        assert!(!write.target.contains("sysparm_fields") && write.target.len() < 2000, "{}", write.target);
+        let some = self::event("c-1", &json!({ "name": "A", "a,b": "x" }));
+        let write = connector().begin(&Batch::new(&[Item { event: &some, remembered }]));
+        assert!(write.target.contains("sys_updated_on%2Cname&"), "{}", write.target);
     }
 }

@@ -128,7 +128,7 @@ mod tests {
         let verdict = verdict("create", &error(400, "Exception while reading request", large));
         let Verdict::Reject(reason) = verdict else { panic!("{verdict:?}") };
         assert_eq!(reason.message, format!("Exception while reading request: {large}"));
-        assert_eq!(reason.status, Some(400));
+        assert_eq!((reason.code.as_ref(), reason.status), ("too_large", Some(400)));
     }
 
     #[test]
@@ -160,6 +160,21 @@ mod tests {
         }
     }
 
+    /// A record can be committed before a later rule refuses it, and a proxy says nothing about ServiceNow.
+    #[test]
+    fn a_403_that_names_no_rule_leaves_a_write_in_doubt() {
+        for unclear in
+            [error(403, "Operation Failed", "Insert failed"), reply(403, HTML, "<html>"), reply(403, JSON, "")]
+        {
+            for step in READS {
+                assert_eq!(told(step, &unclear), ("reject", "rejected".into()), "{step}");
+            }
+            for step in WRITES {
+                assert_eq!(told(step, &unclear), ("unknown", "forbidden".into()), "{step}");
+            }
+        }
+    }
+
     #[test]
     fn a_hit_unique_index_is_tried_again_whatever_the_status() {
         for status in [400, 403, 409, 500] {
@@ -175,6 +190,15 @@ mod tests {
         let Verdict::Throttle { after, .. } = verdict("create", &limited) else { panic!() };
         assert_eq!(after, Some(RetryAfter::Delay(Duration::from_secs(120))));
         always(&reply(429, HTML, ""), "throttle", "throttled");
+        let Verdict::Throttle { after, .. } = verdict("create", &reply(429, HTML, "")) else { panic!() };
+        assert_eq!(after, Some(RetryAfter::Delay(Duration::from_secs(5))), "a full queue is soon worked off");
+        let mut rule = error(429, "Rate limit exceeded", "");
+        rule.headers.push(("x-ratelimit-limit".into(), "10".into()));
+        rule.headers.push(("x-ratelimit-reset".into(), "1795384800".into()));
+        let Verdict::Throttle { after, .. } = verdict("create", &rule) else { panic!() };
+        assert_eq!(after, Some(RetryAfter::At(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_384_800))));
+        always(&reply(200, HTML, "<h1>Down for Maintenance</h1>"), "throttle", "maintenance");
+        always(&reply(200, HTML, "<a href='/login.do'>Maintenance</a>"), "unauthenticated", "login_page");
         for page in ["<div class=\"instance-hibernating-page\">", "<h1>Your instance is hibernating</h1>"] {
             always(&reply(200, HTML, page), "throttle", "hibernating");
         }

@@ -201,6 +201,15 @@ impl Mapping {
         path == self.record_path(event, sys_id)
     }
 
+    /// Whether `write` is to one of this mapping's tables.
+    pub(crate) fn writes_to(&self, write: &Outbound) -> bool {
+        let path = write.target.split('?').next().unwrap_or_default();
+        let is_below = |name: &String| {
+            path.strip_prefix(&table::path(name)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.table.names().iter().any(is_below)
+    }
+
     /// Whether a column can't be compared with what was sent.
     pub(crate) fn is_write_only(&self, column: &str) -> bool {
         column == self.key || JOURNALS.contains(&column) || self.write_only.iter().any(|other| other == column)
@@ -233,11 +242,8 @@ impl Mapping {
                 columns.push_str(column);
             }
         }
-        let mut write = request(step, method, path, replay);
-        if columns.len() <= COLUMNS_BYTES {
-            write = write.query("sysparm_fields", &columns);
-        }
-        write = write.query("sysparm_exclude_reference_link", "true");
+        let write = with_columns(request(step, method, path, replay), &columns);
+        let write = write.query("sysparm_exclude_reference_link", "true");
         match self.input {
             Input::Stored => write,
             Input::Displayed => write.query("sysparm_input_display_value", "true"),
@@ -274,6 +280,11 @@ pub(crate) fn nothing() -> Outbound {
 
 pub(crate) fn request(step: &'static str, method: Method, path: String, replay: Replay) -> Outbound {
     Outbound::new(step, method, path, replay).header("accept", "application/json")
+}
+
+/// Asks for these columns, or for all where the list would be too long.
+pub(crate) fn with_columns(request: Outbound, columns: &str) -> Outbound {
+    if columns.len() <= COLUMNS_BYTES { request.query("sysparm_fields", columns) } else { request }
 }
 
 /// That an entity isn't there yet.

@@ -75,6 +75,19 @@ pub(crate) fn failed(sent: &Outbound, reply: &Reply) -> Verdict {
     }
 }
 
+/// Why there is that verdict.
+pub(crate) fn reason(verdict: Verdict) -> Reason {
+    match verdict {
+        Verdict::Reject(reason)
+        | Verdict::Unauthenticated(reason)
+        | Verdict::Retry { reason, .. }
+        | Verdict::Throttle { reason, .. }
+        | Verdict::Await { reason, .. }
+        | Verdict::Unknown { reason, .. } => reason,
+        Verdict::Delivered { .. } | Verdict::Unchanged { .. } => Reason::new("unproven", "the reply proves nothing"),
+    }
+}
+
 /// What a rate-limit rule says of itself: a number of requests in a clock hour. It never tells how many
 /// are left, and a refusal tells that none are ("Inbound REST API rate limiting", ServiceNow's
 /// documentation). Requests that no rule matches say nothing.

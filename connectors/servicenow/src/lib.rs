@@ -12,13 +12,14 @@ mod interpret;
 mod keys;
 mod model;
 mod policy;
+mod preview;
 mod table;
 
 use std::collections::BTreeMap;
 
 use syncline_sdk::{
-    Batch, Capabilities, CrmConnector, Endpoint, Event, Outbound, Progress, QuotaReading, Reason, Reference,
-    Registration, Reply, Verdict, Verdicts,
+    Batch, Capabilities, CrmConnector, Difference, Endpoint, Event, Outbound, Preview, Progress, QuotaReading, Reason,
+    Reference, Registration, Reply, Verdict, Verdicts,
 };
 
 pub use config::{EntityConfig, ServiceNowConfig};
@@ -103,5 +104,24 @@ impl CrmConnector for ServiceNow {
 
     fn references(&self, event: &Event) -> Vec<Reference> {
         self.mapping(event).map(|mapping| mapping.references(event)).unwrap_or_default()
+    }
+
+    fn preview(&self, event: &Event) -> Option<Preview> {
+        preview::preview(self.mapping(event).ok()?, event)
+    }
+
+    fn possible_writes(&self, event: &Event) -> Vec<Outbound> {
+        self.mapping(event).map(|mapping| preview::possible_writes(mapping, event)).unwrap_or_default()
+    }
+
+    fn read_before(&self, write: &Outbound) -> Option<Outbound> {
+        preview::read_before(write)
+    }
+
+    fn differences(&self, write: &Outbound, before: Option<&Reply>) -> Result<Vec<Difference>, Reason> {
+        preview::differences(write, before, |column| {
+            let mut written = self.entities.values().filter(|mapping| mapping.writes_to(write));
+            written.any(|mapping| mapping.is_write_only(column) && column != mapping.key)
+        })
     }
 }

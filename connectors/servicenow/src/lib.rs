@@ -7,6 +7,7 @@
 mod config;
 mod echo;
 mod encode;
+mod examine;
 mod failure;
 mod interpret;
 mod keys;
@@ -18,8 +19,8 @@ mod table;
 use std::collections::BTreeMap;
 
 use syncline_sdk::{
-    Batch, Capabilities, CrmConnector, Difference, Endpoint, Event, Outbound, Preview, Progress, QuotaReading, Reason,
-    Reference, Registration, Reply, Verdict, Verdicts,
+    Answered, Batch, Capabilities, CrmConnector, Difference, Endpoint, Event, Examination, Outbound, Preview, Progress,
+    QuotaReading, Reason, Reference, Registration, Reply, Verdict, Verdicts,
 };
 
 pub use config::{EntityConfig, ServiceNowConfig};
@@ -123,5 +124,9 @@ impl CrmConnector for ServiceNow {
             let mut written = self.entities.values().filter(|mapping| mapping.writes_to(write));
             written.any(|mapping| mapping.is_write_only(column) && column != mapping.key)
         })
+    }
+
+    fn examine(&self, answered: &[Answered]) -> Examination {
+        examine::examine(&self.entities, answered)
     }
 }

@@ -1,0 +1,151 @@
+//! Whether an instance is set up for what the configuration wants of it: its tables and columns, their keys,
+//! and the user's time zone. Reads only, in rounds, as which tables a table extends has to be known first.
+
+mod dictionary;
+mod findings;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use syncline_sdk::{Answered, Examination, Method, Outbound, Replay, Reply};
+
+use crate::encode::{Mapping, request};
+use crate::model::{Row, result};
+use crate::policy::Removal;
+use crate::table;
+use dictionary::Dictionary;
+
+/// A table extends others at most so often.
+const DEPTH: usize = 12;
+
+/// So many columns are asked about in one request, as their names travel in the URL.
+const COLUMNS: usize = 30;
+
+pub(crate) fn examine(entities: &BTreeMap<String, Mapping>, answered: &[Answered]) -> Examination {
+    let answers = Answers(answered);
+    let (mut asked, mut wanted) = (BTreeSet::new(), vec![user()]);
+    for mapping in entities.values() {
+        for name in mapping.table.names() {
+            wanted.push(read(name, &mapping.key));
+            let line = Line::of(name, &answers);
+            match line.next {
+                Some(next) => wanted.push(class(&next)),
+                None => {
+                    wanted.extend(columns(mapping).chunks(COLUMNS).map(|columns| dictionary(&line.tables, columns)))
+                }
+            }
+        }
+    }
+    wanted.retain(|read| answers.to(read).is_none() && asked.insert(read.target.clone()));
+    if wanted.is_empty() { Examination::Done(findings::all(entities, &answers)) } else { Examination::Ask(wanted) }
+}
+
+/// What has been answered so far.
+struct Answers<'a>(&'a [Answered]);
+
+impl Answers<'_> {
+    fn to(&self, asked: &Outbound) -> Option<&Reply> {
+        self.0.iter().find(|answered| answered.asked.target == asked.target).map(|answered| &answered.reply)
+    }
+
+    /// The rows of an answer that have one of these values in a column: what ServiceNow cannot read of a query
+    /// it drops, and answers with more.
+    fn rows(&self, asked: &Outbound, column: &str, values: &[String]) -> Vec<Row> {
+        let rows: Option<Vec<Row>> = self.to(asked).and_then(|reply| result(reply, 200));
+        let is_asked = |row: &Row| row.text(column).is_some_and(|text| values.iter().any(|value| value == text));
+        rows.unwrap_or_default().into_iter().filter(is_asked).collect()
+    }
+}
+
+/// A table and those that it extends, nearest first, as far as they are known.
+struct Line {
+    tables: Vec<String>,
+    /// The table whose parent has to be asked for.
+    next: Option<String>,
+    /// Whether it ends with a table that extends none.
+    is_whole: bool,
+}
+
+impl Line {
+    fn of(name: &str, answers: &Answers<'_>) -> Self {
+        let mut tables = vec![name.to_owned()];
+        while let Some(last) = tables.last().filter(|_| tables.len() < DEPTH).cloned() {
+            if answers.to(&class(&last)).is_none() {
+                return Self { tables, next: Some(last), is_whole: false };
+            }
+            let rows = answers.rows(&class(&last), "name", std::slice::from_ref(&last));
+            let Some(parent) = rows.first().and_then(|row| row.stored(SUPER_CLASS)) else { break };
+            if parent.is_empty() {
+                return Self { tables, next: None, is_whole: true };
+            }
+            if !table::is_name(&parent) || tables.iter().any(|table| *table == parent) {
+                break;
+            }
+            tables.push(parent.into_owned());
+        }
+        Self { tables, next: None, is_whole: false }
+    }
+
+    fn has(&self, table: &str) -> bool {
+        self.tables.iter().any(|other| other == table)
+    }
+}
+
+const SUPER_CLASS: &str = "super_class.name";
+
+/// The columns that the connector writes, with the key first.
+fn columns(mapping: &Mapping) -> Vec<String> {
+    let set = match &mapping.policies.removal {
+        Removal::Set(columns) => columns.keys().map(String::as_str).collect(),
+        Removal::Delete | Removal::Ignore => Vec::new(),
+    };
+    let mut columns = vec![mapping.key.clone()];
+    for column in mapping.fields.fields().chain(set) {
+        if !columns.iter().any(|other| other == column) {
+            columns.push(column.to_owned());
+        }
+    }
+    columns
+}
+
+/// One record: whether there is the table, and whether the user may read it and its key.
+fn read(name: &str, key: &str) -> Outbound {
+    ask(name).query("sysparm_fields", &format!("sys_id,{key}")).query("sysparm_limit", "1")
+}
+
+/// Which table a table extends.
+fn class(name: &str) -> Outbound {
+    ask("sys_db_object")
+        .query("sysparm_query", &format!("name={name}"))
+        .query("sysparm_fields", &format!("name,{SUPER_CLASS}"))
+        .query("sysparm_limit", "2")
+}
+
+/// What the dictionary says of columns of a table and of those that it extends. Every table has a `sys_id`,
+/// which tells a column that isn't there from a dictionary that may not be read.
+fn dictionary(tables: &[String], columns: &[String]) -> Outbound {
+    ask("sys_dictionary")
+        .query("sysparm_query", &format!("nameIN{}^elementINsys_id,{}", tables.join(","), columns.join(",")))
+        .query("sysparm_fields", "name,element,internal_type,max_length,read_only,unique,reference")
+        .query("sysparm_limit", "1000")
+}
+
+/// The user that asks. Were the condition dropped, more than one would come back.
+fn user() -> Outbound {
+    ask("sys_user")
+        .query("sysparm_query", "user_name=javascript:gs.getUserName()")
+        .query("sysparm_fields", "user_name,time_zone")
+        .query("sysparm_limit", "2")
+}
+
+fn ask(table: &str) -> Outbound {
+    request("examine", Method::Get, table::path(table), Replay::Safe).query("sysparm_exclude_reference_link", "true")
+}
+
+/// What the dictionary says of a mapping's columns in one of its tables.
+fn look_into(mapping: &Mapping, line: &Line, answers: &Answers<'_>) -> Dictionary {
+    let columns = columns(mapping);
+    let rows = columns
+        .chunks(COLUMNS)
+        .flat_map(|columns| answers.rows(&dictionary(&line.tables, columns), "name", &line.tables));
+    Dictionary::new(rows, &line.tables)
+}

@@ -7,6 +7,7 @@ pub(crate) mod encoding;
 pub(crate) mod endpoint;
 pub(crate) mod explore;
 pub(crate) mod golden;
+pub(crate) mod inspection;
 pub(crate) mod interpretation;
 pub(crate) mod readings;
 pub(crate) mod refusal;

@@ -52,6 +52,7 @@ fn connects(subject: &Subject, registration: &Registration, report: &mut Report)
     checks::registration::check_sample_connects(registration, report);
     checks::endpoint::check(connector.as_ref(), registration, report);
     checks::readings::check(connector.as_ref(), report);
+    checks::inspection::check_examination(connector.as_ref(), report);
     checks::coverage::check(subject, report);
     let scenes = checks::golden::check(subject, report);
     checks::interpretation::check(&scenes, report);

@@ -43,6 +43,10 @@ pub enum Rule {
     LookUp,
     /// What is read of limits has names that can be labels of metrics.
     Readings,
+    /// The entities that a record refers to are told each once, and have entity types of the connector.
+    References,
+    /// For what people are shown, only reads are asked for; possible writes write.
+    Inspection,
     /// Odd events are refused with a reason, or can be encoded.
     Acceptance,
     /// A connector that cannot be used yet says so.

@@ -118,6 +118,11 @@ mod tests {
             ("takes_no_events", Rule::Endpoint, "limits.batch_events"),
             ("claims_a_look_up", Rule::Endpoint, "capabilities"),
             ("claims_a_look_up", Rule::LookUp, "write in doubt"),
+            ("repeats_references", Rule::References, "told twice"),
+            ("refers_to_strangers", Rule::References, "`stranger`"),
+            ("examines_by_writing", Rule::Inspection, "`examine` is no read"),
+            ("examines_forever", Rule::Bounded, "rounds of reads"),
+            ("panics_on_differences", Rule::Total, "no JSON"),
         ] {
             assert_breaks(&run(&subject(config(fault))), rule, says);
         }
@@ -143,11 +148,12 @@ mod tests {
         wrong["request"]["target"] = json!("/elsewhere");
         let wrong = conversation(json!({
             "about": "wrong", "items": [{ "event": event(None, Some("x")) }], "exchanges": [wrong],
-            "verdicts": [{ "unchanged": { "remote_id": "7" } }],
+            "verdicts": [{ "unchanged": { "remote_id": "7" } }], "warnings": [{ "item": 0, "code": "cut_short" }],
         }));
         let report = run(&Subject::new(config("none")).conversation(wrong));
         assert_breaks(&report, Rule::Golden, "/elsewhere");
         assert_breaks(&report, Rule::Golden, "unchanged");
+        assert_breaks(&report, Rule::Golden, "cut_short");
         assert_breaks(&report, Rule::Coverage, "record.deleted");
         assert_breaks(&run(&Subject::new(config("none"))), Rule::Coverage, "ends in success");
     }

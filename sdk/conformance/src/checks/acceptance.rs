@@ -7,6 +7,7 @@ use syncline_sdk::{Batch, CrmConnector, Event, Item, Reason, Remembered};
 
 use super::config;
 use super::explore::Explorer;
+use super::inspection;
 use crate::guard::guarded;
 use crate::odd_events::odd_events;
 use crate::{GoldenItem, Report, Rule, Subject};
@@ -62,6 +63,7 @@ fn check_event(explorer: &Explorer, connector: &dyn CrmConnector, name: &str, ev
         }
         Ok((Err(reason), _)) => check_reason(&reason, &at, report),
         Ok((Ok(()), _)) => {
+            inspection::check_event(connector, event, &at, report);
             for remembered in [
                 Remembered::default(),
                 Remembered { remote_id: Some("../%00\r\n"), in_doubt: false, ..Remembered::default() },

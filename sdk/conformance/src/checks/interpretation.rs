@@ -8,6 +8,7 @@ use super::coverage::is_success;
 use super::encoding;
 use super::explore::Explorer;
 use super::golden::Scene;
+use super::inspection;
 use crate::broken_replies;
 use crate::guard::guarded;
 use crate::{Report, Rule};
@@ -26,6 +27,9 @@ pub(crate) fn check(scenes: &[Scene<'_>], report: &mut Report) {
     let mut attacked = HashSet::new();
     for scene in scenes {
         check_in_doubt(scene, report);
+        for item in &scene.items {
+            inspection::check_event(scene.connector.as_ref(), item.event, &scene.conversation.name, report);
+        }
         let first = guarded(|| scene.connector.begin(&scene.batch()));
         if let Ok(first) = first {
             let name = &scene.conversation.name;
@@ -34,6 +38,8 @@ pub(crate) fn check(scenes: &[Scene<'_>], report: &mut Report) {
         for (sent, exchange) in scene.sent.iter().zip(&scene.conversation.exchanges) {
             let state = format!("{:?} {:?} {sent:?}", scene.conversation.config, scene.items);
             if attacked.insert(state) {
+                let name = &scene.conversation.name;
+                inspection::check_write(scene.connector.as_ref(), sent, &everywhere, name, report);
                 for broken in &everywhere {
                     for status in 100..=599 {
                         attack(scene, sent, broken.name, &broken.with_status(status), &proofs, report);

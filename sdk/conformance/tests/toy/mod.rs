@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use syncline_sdk::{
-    Auth, BaseUrl, Batch, Capabilities, ConfigError, ConnectorConfig, Cookies, CrmConnector, Endpoint, Event, Limits,
-    Method, Operation, Outbound, Progress, QuotaReading, Reason, Registration, Replay, Reply, Verdict, Verdicts,
-    default_verdict, escape_path_segment,
+    Answered, Auth, BaseUrl, Batch, Capabilities, ConfigError, ConnectorConfig, Cookies, CrmConnector, Difference,
+    Endpoint, Event, Examination, Limits, Method, Operation, Outbound, Progress, QuotaReading, Reason, Reference,
+    Registration, Replay, Reply, Verdict, Verdicts, default_verdict, escape_path_segment,
 };
 
 /// The rule that the toy breaks.
@@ -45,6 +45,11 @@ pub(crate) enum Fault {
     RefusesSilently,
     TakesNoEvents,
     ClaimsALookUp,
+    RepeatsReferences,
+    RefersToStrangers,
+    ExaminesByWriting,
+    ExaminesForever,
+    PanicsOnDifferences,
 }
 
 /// The configuration.
@@ -214,6 +219,31 @@ impl CrmConnector for Toy {
             Operation::Delete => Outbound::new("drop", Method::Delete, self.path(item.event), Replay::Safe),
             _ if item.remembered.in_doubt && self.has(Fault::ClaimsALookUp) => self.make(item.event),
             _ => self.put(item.event),
+        }
+    }
+
+    fn references(&self, _event: &Event) -> Vec<Reference> {
+        let to = |kind: &str| Reference { kind: kind.into(), id: "1".into() };
+        match self.fault {
+            Fault::RepeatsReferences => vec![to("thing"), to("thing")],
+            Fault::RefersToStrangers => vec![to("stranger")],
+            _ => Vec::new(),
+        }
+    }
+
+    fn differences(&self, _write: &Outbound, before: Option<&Reply>) -> Result<Vec<Difference>, Reason> {
+        if self.has(Fault::PanicsOnDifferences) {
+            assert!(before.is_none_or(Reply::is_json), "no JSON");
+        }
+        Ok(Vec::new())
+    }
+
+    fn examine(&self, answered: &[Answered]) -> Examination {
+        let read = |method| Outbound::new("examine", method, format!("/things/{}", answered.len()), Replay::Safe);
+        match self.fault {
+            Fault::ExaminesByWriting if answered.is_empty() => Examination::Ask(vec![read(Method::Delete)]),
+            Fault::ExaminesForever => Examination::Ask(vec![read(Method::Get)]),
+            _ => Examination::Done(Vec::new()),
         }
     }
 

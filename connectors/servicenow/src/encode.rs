@@ -56,8 +56,11 @@ impl Mapping {
     /// Whether every request that this event may cause can be written.
     pub(crate) fn accepts(&self, event: &Event, body_bytes: usize) -> Result<(), Reason> {
         check_key(event.external_key(), "the entity")?;
+        if self.aim(event) == Aim::Nothing {
+            return Ok(());
+        }
         self.table.of(event)?;
-        if matches!(self.aim(event), Aim::Nothing | Aim::Remove) {
+        if self.aim(event) == Aim::Remove {
             return Ok(());
         }
         for Reference { kind, id } in self.references(event) {
@@ -85,10 +88,11 @@ impl Mapping {
 
     /// The first request.
     pub(crate) fn begin(&self, item: &Item<'_>) -> Outbound {
-        if self.table.of(item.event).is_err() {
+        let aim = self.aim(item.event);
+        if aim != Aim::Nothing && self.table.of(item.event).is_err() {
             return nothing();
         }
-        match (self.aim(item.event), remembered(item)) {
+        match (aim, remembered(item)) {
             (Aim::Remove, Some(id)) => self.remove(item.event, step::DELETE_REMEMBERED, step::UPDATE_REMEMBERED, id),
             (Aim::Nothing | Aim::Remove, _) => self.look_up(item.event, &Ids::new()),
             (Aim::Upsert | Aim::CreateOnly | Aim::UpdateOnly(_), _) => self.proceed(item, &self.ids(item, None)),
@@ -215,9 +219,10 @@ impl Mapping {
         column == self.key || JOURNALS.contains(&column) || self.write_only.iter().any(|other| other == column)
     }
 
-    /// Only events that were accepted are sent, so that there is a table.
+    /// Only events that were accepted are sent: one that names no table is to do nothing, wherever it looks.
     fn path(&self, event: &Event) -> String {
-        table::path(self.table.of(event).unwrap_or_default())
+        let any = self.table.names().first().map(String::as_str);
+        table::path(self.table.of(event).ok().or(any).unwrap_or_default())
     }
 
     /// The caller has checked `sys_id`: it is one segment of a path.

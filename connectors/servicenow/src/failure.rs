@@ -29,7 +29,7 @@ pub(crate) fn failed(sent: &Outbound, reply: &Reply) -> Verdict {
         403 if !is_read(sent) => unproven(sent, reply, "forbidden", &text),
         429 => Verdict::Throttle {
             reason: reason("throttled", if text.is_empty() { "too many requests" } else { &text }),
-            after: after.or_else(|| Some(patience(reply))),
+            after: after.or_else(|| end_of_window(reply)),
             scope: Scope::Account,
             in_doubt: false,
         },
@@ -136,11 +136,8 @@ fn is_maintenance(reply: &Reply) -> bool {
     page.contains("maintenance") && !page.contains("login") && !page.contains("sign in")
 }
 
-/// How long a limit holds that doesn't say so: to the end of a rule's window, or, where no rule was hit, until
-/// a node that is out of threads has worked off its queue [KB0635398].
-fn patience(reply: &Reply) -> RetryAfter {
-    let window = readings(reply).into_iter().find_map(|reading| reading.resets);
-    window.map_or(RetryAfter::Delay(FULL_QUEUE), RetryAfter::At)
+/// When a limit ends whose rule tells it otherwise than by `Retry-After`. Where no rule was hit, a node is out of
+/// threads, and nobody knows how soon it has worked off its queue [KB0635398].
+fn end_of_window(reply: &Reply) -> Option<RetryAfter> {
+    readings(reply).into_iter().find_map(|reading| reading.resets).map(RetryAfter::At)
 }
-
-const FULL_QUEUE: Duration = Duration::from_secs(5);

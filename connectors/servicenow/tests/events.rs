@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn a_payload_names_only_tables_that_are_allowed() {
         let table = json!({ "from": "/class", "allow": ["cmdb_ci_server", "cmdb_ci_vm"] });
-        let connector = with(&json!({ "entities": { "customer": { "table": table, "fields": { "name": "/name" } } } }));
+        let connector =
+            with(&json!({ "entities": { "customer": { "table": (table), "fields": { "name": "/name" } } } }));
         let accepts = |payload: &Value| connector.accepts(&event("c-1", payload)).map_err(|reason| reason.to_string());
         assert_eq!(accepts(&json!({ "class": "cmdb_ci_vm" })), Ok(()));
         for other in
@@ -124,8 +125,12 @@ mod tests {
             assert!(error.starts_with("table_not_allowed: ") && error.contains("`/class`"), "{error}");
             assert!(!error.contains("sys_user"), "{error}");
         }
-        let tombstone = connector.accepts(&Event::tombstone("customer", "c-1", "x"));
-        assert_eq!(tombstone.unwrap_err().code, "table_not_allowed");
+        let tombstone = Event::tombstone("customer", "c-1", "x");
+        assert_eq!(connector.accepts(&tombstone).unwrap_err().code, "table_not_allowed");
+        let ignoring = with(&json!({ "entities": { "customer": { "table": table, "on_delete": "ignore" } } }));
+        assert_eq!(ignoring.accepts(&tombstone), Ok(()), "an event that does nothing needs no table");
+        let items = [Item { event: &tombstone, remembered: Remembered::default() }];
+        assert_eq!(ignoring.begin(&Batch::new(&items)).step, "look_up");
     }
 
     #[test]

@@ -100,7 +100,8 @@ pub(crate) fn differences(
     };
     if write.method == Method::Delete {
         let held = row.iter().flat_map(|row| row.columns().filter_map(|name| Some((name, row.stored(name)?))));
-        let held = held.filter(|(_, stored)| !stored.is_empty());
+        // What ServiceNow itself keeps of a record is no one's loss.
+        let held = held.filter(|(name, stored)| !stored.is_empty() && !name.starts_with("sys_"));
         return Ok(held
             .map(|(name, stored)| Difference { field: name.to_owned(), before: Some(stored.into()), after: None })
             .collect());

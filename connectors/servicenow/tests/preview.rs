@@ -150,7 +150,7 @@ mod tests {
         let mut delete = connector().possible_writes(&event("company", Some("record.deleted"), &json!({}))).remove(0);
         delete.target = delete.target.replace("{sys_id}", SYS_ID);
         assert!(!connector().read_before(&delete).unwrap().target.contains("sysparm_fields"));
-        let before = reply(200, &json!({ "result": { "name": "Acme", "city": "" } }));
+        let before = reply(200, &json!({ "result": { "name": "Acme", "city": "", "sys_mod_count": "2" } }));
         assert_eq!(differences(&delete, Some(&before)), [("name".to_owned(), Some(json!("Acme")), None)]);
     }
 }

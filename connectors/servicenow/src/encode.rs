@@ -55,10 +55,10 @@ pub(crate) type Ids = Vec<Option<String>>;
 impl Mapping {
     /// Whether every request that this event may cause can be written.
     pub(crate) fn accepts(&self, event: &Event, body_bytes: usize) -> Result<(), Reason> {
-        check_key(event.external_key(), "the entity")?;
         if self.aim(event) == Aim::Nothing {
             return Ok(());
         }
+        check_key(event.external_key(), "the entity")?;
         self.table.of(event)?;
         if self.aim(event) == Aim::Remove {
             return Ok(());
@@ -88,13 +88,13 @@ impl Mapping {
 
     /// The first request.
     pub(crate) fn begin(&self, item: &Item<'_>) -> Outbound {
-        let aim = self.aim(item.event);
-        if aim != Aim::Nothing && self.table.of(item.event).is_err() {
+        if self.table.of(item.event).is_err() {
             return nothing();
         }
-        match (aim, remembered(item)) {
+        match (self.aim(item.event), remembered(item)) {
+            (Aim::Nothing, _) => nothing(),
             (Aim::Remove, Some(id)) => self.remove(item.event, step::DELETE_REMEMBERED, step::UPDATE_REMEMBERED, id),
-            (Aim::Nothing | Aim::Remove, _) => self.look_up(item.event, &Ids::new()),
+            (Aim::Remove, None) => self.look_up(item.event, &Ids::new()),
             (Aim::Upsert | Aim::CreateOnly | Aim::UpdateOnly(_), _) => self.proceed(item, &self.ids(item, None)),
         }
     }
@@ -219,10 +219,9 @@ impl Mapping {
         column == self.key || JOURNALS.contains(&column) || self.write_only.iter().any(|other| other == column)
     }
 
-    /// Only events that were accepted are sent: one that names no table is to do nothing, wherever it looks.
+    /// Only events that were accepted are sent, so that there is a table.
     fn path(&self, event: &Event) -> String {
-        let any = self.table.names().first().map(String::as_str);
-        table::path(self.table.of(event).ok().or(any).unwrap_or_default())
+        table::path(self.table.of(event).unwrap_or_default())
     }
 
     /// The caller has checked `sys_id`: it is one segment of a path.
@@ -278,7 +277,8 @@ fn find(step: &'static str, path: String, column: &str, key: &str) -> Outbound {
         .query("sysparm_exclude_reference_link", "true")
 }
 
-/// A read without effect. Only events that were accepted are sent, so this keeps `begin` total.
+/// A read without effect. Only events that were accepted and are not ignored are sent, so this keeps `begin`
+/// total.
 pub(crate) fn nothing() -> Outbound {
     request(step::NOTHING, Method::Get, "/api/now/table".into(), Replay::Safe)
 }

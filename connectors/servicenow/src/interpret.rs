@@ -22,9 +22,13 @@ pub(crate) fn interpret(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, rep
         step::CREATE => created(mapping, item, sent, reply),
         step::UPDATE | step::UPDATE_REMEMBERED => updated(mapping, item, sent, reply),
         step::DELETE | step::DELETE_REMEMBERED => deleted(mapping, item, sent, reply),
-        _ => Some(Next::reject(reply, "not_accepted", "this event was never accepted, and nothing was sent for it")),
+        _ => Some(not_accepted(reply)),
     };
     proven.unwrap_or_else(|| failed(sent, reply).into())
+}
+
+fn not_accepted(reply: &Reply) -> Next {
+    Next::reject(reply, "not_accepted", "this event was never accepted, or is ignored, and nothing was sent for it")
 }
 
 /// The entity that the record refers to has to be there before the record is written.
@@ -59,8 +63,9 @@ fn looked_up(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, reply: &Reply)
     };
     let record = || mapping.record(event, &mapping.ids(item, Some(sent)));
     Some(match (mapping.aim(event), id) {
-        (Aim::Nothing | Aim::CreateOnly, Some(id)) => Next::unchanged(Some(id)),
-        (Aim::Nothing | Aim::Remove | Aim::UpdateOnly(MissingRecord::Ignore), None) => Next::unchanged(None),
+        (Aim::Nothing, _) => not_accepted(reply),
+        (Aim::CreateOnly, Some(id)) => Next::unchanged(Some(id)),
+        (Aim::Remove | Aim::UpdateOnly(MissingRecord::Ignore), None) => Next::unchanged(None),
         (Aim::UpdateOnly(MissingRecord::Reject), None) => {
             let message = "there is no record to update, and `on_update` allows none to be created";
             Next::reject(reply, "record_missing", message)

@@ -29,6 +29,7 @@ pub use table::{ChosenTable, TableRule};
 
 use encode::Mapping;
 use interpret::Next;
+use policy::Aim;
 
 inventory::submit! {
     Registration {
@@ -101,6 +102,10 @@ impl CrmConnector for ServiceNow {
                 Progress::Done(verdicts)
             }
         }
+    }
+
+    fn ignores(&self, event: &Event) -> bool {
+        self.mapping(event).is_ok_and(|mapping| mapping.aim(event) == Aim::Nothing)
     }
 
     fn references(&self, event: &Event) -> Vec<Reference> {

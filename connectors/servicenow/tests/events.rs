@@ -129,8 +129,6 @@ mod tests {
         assert_eq!(connector.accepts(&tombstone).unwrap_err().code, "table_not_allowed");
         let ignoring = with(&json!({ "entities": { "customer": { "table": table, "on_delete": "ignore" } } }));
         assert_eq!(ignoring.accepts(&tombstone), Ok(()), "an event that does nothing needs no table");
-        let items = [Item { event: &tombstone, remembered: Remembered::default() }];
-        assert_eq!(ignoring.begin(&Batch::new(&items)).step, "look_up");
     }
 
     #[test]
@@ -177,5 +175,33 @@ mod tests {
         let some = self::event("c-1", &json!({ "name": "A", "a,b": "x" }));
         let write = connector().begin(&Batch::new(&[Item { event: &some, remembered }]));
         assert!(write.target.contains("sys_updated_on%2Cname&"), "{}", write.target);
+    }
+
+    #[test]
+    fn events_are_ignored_as_their_kind_says() {
+        let ignored = |policies: Value| {
+            let mut entity = json!({ "table": "t" });
+            entity.as_object_mut().unwrap().extend(policies.as_object().unwrap().clone());
+            let connector = with(&json!({ "entities": { "customer": entity } }));
+            let kinds = [Some("record.created"), Some("record.updated"), Some("record.deleted"), None];
+            kinds.map(|kind| {
+                let event = serde_json::from_value(json!({
+                    "event_id": "e", "idempotency_key": "k", "event_type": kind,
+                    "entity": { "type": "customer", "id": " odd" }, "payload": { "list": [] },
+                }));
+                let event: Event = event.unwrap();
+                assert_eq!(
+                    connector.ignores(&event),
+                    connector.accepts(&event).is_ok(),
+                    "only what is sent is refused"
+                );
+                assert!(!connector.ignores(&event) || connector.possible_writes(&event).is_empty());
+                connector.ignores(&event)
+            })
+        };
+        assert_eq!(ignored(json!({})), [false; 4]);
+        assert_eq!(ignored(json!({ "on_create": "create_only", "on_update": "update_only" })), [false; 4]);
+        let all = json!({ "on_create": "ignore", "on_update": "ignore", "on_delete": "ignore" });
+        assert_eq!(ignored(all), [true, true, true, false], "an event without a type is never ignored");
     }
 }

@@ -122,6 +122,7 @@ mod tests {
             ("refers_to_strangers", Rule::References, "`stranger`"),
             ("examines_by_writing", Rule::Inspection, "`examine` is no read"),
             ("examines_forever", Rule::Bounded, "rounds of reads"),
+            ("ignores_what_it_writes", Rule::Inspection, "an ignored event has a possible write"),
             ("panics_on_differences", Rule::Total, "no JSON"),
         ] {
             assert_breaks(&run(&subject(config(fault))), rule, says);

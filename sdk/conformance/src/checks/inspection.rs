@@ -28,7 +28,11 @@ pub(crate) fn check_event(connector: &dyn CrmConnector, event: &Event, at: &str,
         }
     }
     same("preview", at, report, || connector.preview(event));
+    let ignored = same("ignores", at, report, || connector.ignores(event)) == Some(true);
     for write in same("possible_writes", at, report, || connector.possible_writes(event)).unwrap_or_default() {
+        if ignored {
+            report.fail_once(Rule::Inspection, "ignored".into(), at, "an ignored event has a possible write");
+        }
         encoding::check(&write, connector.endpoint().limits, at, report);
         if write.method == Method::Get {
             report.fail_once(Rule::Inspection, "possible_writes".into(), at, "a possible write is a read");

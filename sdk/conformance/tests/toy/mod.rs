@@ -50,6 +50,7 @@ pub(crate) enum Fault {
     ExaminesByWriting,
     ExaminesForever,
     PanicsOnDifferences,
+    IgnoresWhatItWrites,
 }
 
 /// The configuration.
@@ -220,6 +221,10 @@ impl CrmConnector for Toy {
             _ if item.remembered.in_doubt && self.has(Fault::ClaimsALookUp) => self.make(item.event),
             _ => self.put(item.event),
         }
+    }
+
+    fn ignores(&self, _event: &Event) -> bool {
+        self.has(Fault::IgnoresWhatItWrites)
     }
 
     fn references(&self, _event: &Event) -> Vec<Reference> {

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncline_sdk::{Answered, Examination, Method, Outbound, Replay, Reply};
 
 use crate::encode::{Mapping, request};
+use crate::keys::is_path_safe;
 use crate::model::{Row, result};
 use crate::policy::Removal;
-use crate::table;
+use crate::table::{self, is_name};
 use dictionary::Dictionary;
 
-/// A table extends others at most so often.
+/// A table extends so many others at most.
 const DEPTH: usize = 12;
 
 /// So many columns are asked about in one request, as their names travel in the URL.
@@ -28,7 +29,7 @@ pub(crate) fn examine(entities: &BTreeMap<String, Mapping>, answered: &[Answered
             wanted.push(read(name, &mapping.key));
             let line = Line::of(name, &answers);
             match line.next {
-                Some(next) => wanted.push(class(&next)),
+                Some(next) => wanted.push(next),
                 None => {
                     wanted.extend(columns(mapping).chunks(COLUMNS).map(|columns| dictionary(&line.tables, columns)))
                 }
@@ -59,30 +60,37 @@ impl Answers<'_> {
 /// A table and those that it extends, nearest first, as far as they are known.
 struct Line {
     tables: Vec<String>,
-    /// The table whose parent has to be asked for.
-    next: Option<String>,
+    /// What has to be asked for its next table.
+    next: Option<Outbound>,
     /// Whether it ends with a table that extends none.
     is_whole: bool,
 }
 
 impl Line {
     fn of(name: &str, answers: &Answers<'_>) -> Self {
-        let mut tables = vec![name.to_owned()];
-        while let Some(last) = tables.last().filter(|_| tables.len() < DEPTH).cloned() {
-            if answers.to(&class(&last)).is_none() {
-                return Self { tables, next: Some(last), is_whole: false };
-            }
-            let rows = answers.rows(&class(&last), "name", std::slice::from_ref(&last));
-            let Some(parent) = rows.first().and_then(|row| row.stored(SUPER_CLASS)) else { break };
-            if parent.is_empty() {
-                return Self { tables, next: None, is_whole: true };
-            }
-            if !table::is_name(&parent) || tables.iter().any(|table| *table == parent) {
+        let mut line = Self { tables: vec![name.to_owned()], next: None, is_whole: false };
+        let (mut column, mut value) = ("name", name.to_owned());
+        while line.tables.len() <= DEPTH {
+            let asked = class(column, &value);
+            if answers.to(&asked).is_none() {
+                line.next = Some(asked);
                 break;
             }
-            tables.push(parent.into_owned());
+            let rows = answers.rows(&asked, column, std::slice::from_ref(&value));
+            let Some(row) = rows.first() else { break };
+            if column == "sys_id" {
+                let name = row.text("name").filter(|name| is_name(name) && !line.has(name));
+                let Some(name) = name else { break };
+                line.tables.push(name.to_owned());
+            }
+            let Some(parent) = row.stored(SUPER_CLASS) else { break };
+            line.is_whole = parent.is_empty();
+            if !is_path_safe(&parent) {
+                break;
+            }
+            (column, value) = ("sys_id", parent.into_owned());
         }
-        Self { tables, next: None, is_whole: false }
+        line
     }
 
     fn has(&self, table: &str) -> bool {
@@ -90,7 +98,7 @@ impl Line {
     }
 }
 
-const SUPER_CLASS: &str = "super_class.name";
+const SUPER_CLASS: &str = "super_class";
 
 /// The columns that the connector writes, with the key first.
 fn columns(mapping: &Mapping) -> Vec<String> {
@@ -112,11 +120,11 @@ fn read(name: &str, key: &str) -> Outbound {
     ask(name).query("sysparm_fields", &format!("sys_id,{key}")).query("sysparm_limit", "1")
 }
 
-/// Which table a table extends.
-fn class(name: &str) -> Outbound {
+/// Which table a table extends, which is a reference. `value` has been checked.
+fn class(column: &str, value: &str) -> Outbound {
     ask("sys_db_object")
-        .query("sysparm_query", &format!("name={name}"))
-        .query("sysparm_fields", &format!("name,{SUPER_CLASS}"))
+        .query("sysparm_query", &format!("{column}={value}"))
+        .query("sysparm_fields", &format!("sys_id,name,{SUPER_CLASS}"))
         .query("sysparm_limit", "2")
 }
 

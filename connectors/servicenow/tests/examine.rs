@@ -51,7 +51,7 @@ mod tests {
             let columns = [("sys_id", "GUID"), ("u_sync_key", "string"), ("name", "string"), ("parent", "reference")];
             Self {
                 records: Some(json!([{ "sys_id": "7f3c2b9a1b0e4d10a1c2d3e4f5061728", "u_sync_key": "" }])),
-                classes: Some(json!([{ "name": "core_company", "super_class.name": "" }])),
+                classes: Some(json!([{ "sys_id": "c1", "name": "core_company", "super_class": "" }])),
                 columns: Some(columns.map(|(name, kind)| column("core_company", name, kind)).to_vec()),
                 users: Some(json!([{ "user_name": "sync", "time_zone": "GMT" }])),
             }
@@ -158,8 +158,8 @@ mod tests {
     fn columns_are_inherited() {
         let mut instance = Instance::healthy();
         instance.classes = Some(json!([
-            { "name": "core_company", "super_class.name": "u_party" },
-            { "name": "u_party", "super_class.name": "" },
+            { "sys_id": "c1", "name": "core_company", "super_class": "c2" },
+            { "sys_id": "c2", "name": "u_party", "super_class": "" },
         ]));
         for column in instance.columns.as_mut().unwrap() {
             column["name"] = json!("u_party");
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_table_that_extends_itself_ends_the_examination() {
-        let classes = Some(json!([{ "name": "core_company", "super_class.name": "core_company" }]));
+        let classes = Some(json!([{ "sys_id": "c1", "name": "core_company", "super_class": "c1" }]));
         assert_eq!(Instance { classes, ..Instance::healthy() }.trouble(&json!({})), []);
     }
 }

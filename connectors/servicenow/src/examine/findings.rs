@@ -163,7 +163,7 @@ fn key(subject: &str, column: &Column, findings: &mut Vec<Finding>) {
         findings.push(Finding::warning(
             subject,
             format!(
-                "is the key column, and holds {length} characters: a record with a longer id would be cut off from it"
+                "is the key column, and holds {length} characters: longer ids would be cut, and their records found no more"
             ),
             format!("make the column longer; ids can have up to {KEY_BYTES} bytes"),
         ));

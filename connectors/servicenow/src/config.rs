@@ -11,6 +11,7 @@ use syncline_sdk::{Auth, BaseUrl, ConfigError, ConnectorConfig, Cookies, CrmConn
 
 use crate::echo::Input;
 use crate::encode::{Mapping, Parent};
+use crate::import::StagingTable;
 use crate::policy::{MissingRecord, OnCreate, OnDelete, OnDifference, OnUpdate, Policies, Removal};
 use crate::table::{Table, TableRule, check_name};
 use crate::{CAPABILITIES, ServiceNow};
@@ -48,6 +49,33 @@ pub struct ServiceNowConfig {
     /// The table of each entity type. Absent: `customer` goes to `customer_account`.
     #[serde(default = "default_entities")]
     pub entities: BTreeMap<String, EntityConfig>,
+    /// Sends several events in one request, by the Batch API. Absent: each goes alone.
+    #[serde(default)]
+    pub batch: Option<BatchConfig>,
+}
+
+/// How events travel together.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchConfig {
+    /// How many at the most. ServiceNow works on them one after the other, within 30 seconds.
+    #[serde(default = "default_batch_events")]
+    #[schemars(range(min = 2, max = 200))]
+    pub events: usize,
+}
+
+fn default_batch_events() -> usize {
+    50
+}
+
+/// A staging table and its transform map, which has to coalesce on what the key becomes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportSetConfig {
+    /// The staging table's name, such as `u_sync_customer`.
+    pub table: String,
+    /// Its column that takes the entity's id.
+    pub key: String,
 }
 
 /// Where the entities of one type go.
@@ -61,6 +89,10 @@ pub struct EntityConfig {
     /// index.
     #[serde(default = "default_key")]
     pub key: String,
+    /// Creates and updates records by way of an import set: `fields` are then the staging table's columns.
+    /// Records are removed, and referred to, in `table` by `key`.
+    #[serde(default)]
+    pub import_set: Option<ImportSetConfig>,
     /// The record's columns and where their values come from. Empty: every top-level field of the
     /// payload goes to the column of the same name.
     #[serde(default)]
@@ -96,6 +128,7 @@ fn default_entities() -> BTreeMap<String, EntityConfig> {
     let customer = EntityConfig {
         table: TableRule::Name("customer_account".into()),
         key: default_key(),
+        import_set: None,
         fields: BTreeMap::new(),
         on_create: OnCreate::default(),
         on_update: OnUpdate::default(),
@@ -123,7 +156,14 @@ impl ConnectorConfig for ServiceNowConfig {
         if self.entities.is_empty() {
             return Err(ConfigError::new("entities", "name the table of at least one entity type"));
         }
-        let limits = Limits { batch_events: 1, body_bytes: BODY_BYTES, concurrency: CONCURRENCY };
+        let batch_events = match &self.batch {
+            Some(BatchConfig { events }) if !(2..=200).contains(events) => {
+                return Err(ConfigError::new("batch.events", "expected a number from 2 to 200"));
+            }
+            Some(BatchConfig { events }) => *events,
+            None => 1,
+        };
+        let limits = Limits { batch_events, body_bytes: BODY_BYTES, concurrency: CONCURRENCY };
         // One transaction at a time is carried out for a session, and requests that wait for it can be dropped with 202;
         // a new session for every request piles them up on the node [KB0552064]. A token begins none.
         let cookies = if matches!(self.auth, Auth::Basic { .. }) { Cookies::JarPerWorker } else { Cookies::Discard };
@@ -200,6 +240,7 @@ impl EntityConfig {
             input: if self.input_display_value { Input::Displayed } else { Input::Stored },
             write_only: self.write_only.clone(),
             parents: BTreeMap::new(),
+            import: self.staging(kind)?,
         })
     }
 
@@ -233,6 +274,31 @@ impl EntityConfig {
             removal: self.removal(kind)?,
             on_difference: self.on_difference,
         })
+    }
+
+    fn staging(&self, kind: &str) -> Result<Option<StagingTable>, ConfigError> {
+        let Some(ImportSetConfig { table, key }) = &self.import_set else { return Ok(None) };
+        let path = format!("entities.{kind}.import_set");
+        check_name(table, format!("{path}.table"))?;
+        check_name(key, format!("{path}.key"))?;
+        let TableRule::Name(target) = &self.table else {
+            let what = "a transform map writes to one table: give `table` its name";
+            return Err(ConfigError::new(path, what));
+        };
+        if self.on_create == OnCreate::CreateOnly || self.on_update == OnUpdate::UpdateOnly {
+            let what =
+                "an import set always creates or updates: leave `on_create` and `on_update` at `upsert` or `ignore`";
+            return Err(ConfigError::new(path, what));
+        }
+        if self.input_display_value {
+            let what = "the transform map decides how values are read: remove `input_display_value`";
+            return Err(ConfigError::new(path, what));
+        }
+        if let Some(field) = self.fields.keys().find(|field| *field == key) {
+            let what = "this is the staging table's key, which the connector fills in itself";
+            return Err(ConfigError::new(format!("entities.{kind}.fields.{field}"), what));
+        }
+        Ok(Some(StagingTable::new(table, key, target)))
     }
 
     fn removal(&self, kind: &str) -> Result<Removal, ConfigError> {

@@ -7,6 +7,7 @@ use syncline_mapping::{FieldMap, Unknown};
 use syncline_sdk::{Event, Item, Method, Outbound, Reason, Reference, Replay, escape_path_segment};
 
 use crate::echo::{Input, JOURNALS};
+use crate::import::StagingTable;
 use crate::keys::{check_key, is_sys_id};
 use crate::policy::{Aim, OnDifference, Policies, Removal};
 use crate::table::{self, Table, is_name};
@@ -21,6 +22,12 @@ pub(crate) mod step {
     pub(crate) const UPDATE: &str = "update";
     pub(crate) const DELETE: &str = "delete";
     pub(crate) const NOTHING: &str = "nothing";
+    pub(crate) const IMPORT: &str = "import";
+    /// Several of the others, in one request.
+    pub(crate) const BATCH: &str = "batch";
+
+    pub(crate) const ALL: [&str; 10] =
+        [LOOK_UP_PARENT, UPDATE_REMEMBERED, DELETE_REMEMBERED, LOOK_UP, CREATE, UPDATE, DELETE, NOTHING, IMPORT, BATCH];
 }
 
 /// A longer list of columns is left out, as it travels in the URL: then the whole record comes back.
@@ -40,6 +47,8 @@ pub(crate) struct Mapping {
     pub(crate) write_only: Vec<String>,
     /// Where the entities are that fields refer to, by their types.
     pub(crate) parents: BTreeMap<String, Parent>,
+    /// Where records are created and updated by way of a staging table.
+    pub(crate) import: Option<StagingTable>,
 }
 
 /// Where the entities of a type are that fields refer to.
@@ -67,6 +76,9 @@ impl Mapping {
             check_key(&id, &format!("the `{kind}` that it refers to"))?;
         }
         let mut record = self.draft(event, &[], |_| "x".repeat(LONGEST_ID))?;
+        if let Some(staging) = &self.import {
+            staging.import(event, &record)?;
+        }
         record.insert(self.key.clone(), event.external_key().into());
         if Value::Object(record).to_string().len() > body_bytes {
             return Err(Reason::new("too_large", format!("the record is larger than {body_bytes} bytes of JSON")));
@@ -120,7 +132,11 @@ impl Mapping {
             let path = table::path(&parent.table);
             return keep(ids, find(step::LOOK_UP_PARENT, path, &parent.key, &reference.id));
         }
-        match (remembered(item), self.record(item.event, ids)) {
+        let record = self.record(item.event, ids);
+        if let (Some(staging), Ok(record)) = (&self.import, &record) {
+            return staging.import(item.event, record).unwrap_or_else(|_| nothing());
+        }
+        match (remembered(item), record) {
             (Some(id), Ok(record)) if !record.is_empty() && self.aim(item.event) != Aim::CreateOnly => {
                 keep(ids, self.update(item.event, step::UPDATE_REMEMBERED, id, record))
             }
@@ -314,6 +330,6 @@ fn column_text(field: &str, value: Value) -> Result<String, Reason> {
     }
 }
 
-fn unmappable(field: &str, why: &str) -> Reason {
+pub(crate) fn unmappable(field: &str, why: &str) -> Reason {
     Reason::new("unmappable_field", format!("the field `{field}` {why}"))
 }

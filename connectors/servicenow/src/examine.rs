@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncline_sdk::{Answered, Examination, Method, Outbound, Replay, Reply};
 
 use crate::encode::{Mapping, request};
+use crate::import::StagingTable;
 use crate::keys::is_path_safe;
 use crate::model::{Row, result};
 use crate::policy::Removal;
@@ -27,17 +28,24 @@ pub(crate) fn examine(entities: &BTreeMap<String, Mapping>, answered: &[Answered
     for mapping in entities.values() {
         for name in mapping.table.names() {
             wanted.push(read(name, &mapping.key));
-            let line = Line::of(name, &answers);
-            match line.next {
-                Some(next) => wanted.push(next),
-                None => {
-                    wanted.extend(columns(mapping).chunks(COLUMNS).map(|columns| dictionary(&line.tables, columns)))
-                }
-            }
+            wanted.extend(look_ups(name, &columns(mapping), &answers));
+        }
+        if let Some(staging) = &mapping.import {
+            wanted.push(read(&staging.name, &staging.key));
+            wanted.extend(look_ups(&staging.name, &staged(mapping, staging), &answers));
         }
     }
     wanted.retain(|read| answers.to(read).is_none() && asked.insert(read.target.clone()));
     if wanted.is_empty() { Examination::Done(findings::all(entities, &answers)) } else { Examination::Ask(wanted) }
+}
+
+/// What has to be asked next to know what the dictionary says of these columns of a table.
+fn look_ups(name: &str, columns: &[String], answers: &Answers<'_>) -> Vec<Outbound> {
+    let line = Line::of(name, answers);
+    match line.next {
+        Some(next) => vec![next],
+        None => columns.chunks(COLUMNS).map(|columns| dictionary(&line.tables, columns)).collect(),
+    }
 }
 
 /// What has been answered so far.
@@ -100,14 +108,20 @@ impl Line {
 
 const SUPER_CLASS: &str = "super_class";
 
-/// The columns that the connector writes, with the key first.
+/// The columns of a staging table that the connector writes, with the key first.
+fn staged(mapping: &Mapping, staging: &StagingTable) -> Vec<String> {
+    std::iter::once(staging.key.as_str()).chain(mapping.fields.fields()).map(str::to_owned).collect()
+}
+
+/// The columns of the record's table that the connector writes, with the key first.
 fn columns(mapping: &Mapping) -> Vec<String> {
     let set = match &mapping.policies.removal {
         Removal::Set(columns) => columns.keys().map(String::as_str).collect(),
         Removal::Delete | Removal::Ignore => Vec::new(),
     };
     let mut columns = vec![mapping.key.clone()];
-    for column in mapping.fields.fields().chain(set) {
+    // An import set has columns of its own.
+    for column in mapping.fields.fields().filter(|_| mapping.import.is_none()).chain(set) {
         if !columns.iter().any(|other| other == column) {
             columns.push(column.to_owned());
         }
@@ -149,9 +163,8 @@ fn ask(table: &str) -> Outbound {
     request("examine", Method::Get, table::path(table), Replay::Safe).query("sysparm_exclude_reference_link", "true")
 }
 
-/// What the dictionary says of a mapping's columns in one of its tables.
-fn look_into(mapping: &Mapping, line: &Line, answers: &Answers<'_>) -> Dictionary {
-    let columns = columns(mapping);
+/// What the dictionary says of columns of a table.
+fn look_into(columns: &[String], line: &Line, answers: &Answers<'_>) -> Dictionary {
     let rows = columns
         .chunks(COLUMNS)
         .flat_map(|columns| answers.rows(&dictionary(&line.tables, columns), "name", &line.tables));

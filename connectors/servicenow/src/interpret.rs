@@ -22,6 +22,7 @@ pub(crate) fn interpret(mapping: &Mapping, item: &Item<'_>, sent: &Outbound, rep
         step::CREATE => created(mapping, item, sent, reply),
         step::UPDATE | step::UPDATE_REMEMBERED => updated(mapping, item, sent, reply),
         step::DELETE | step::DELETE_REMEMBERED => deleted(mapping, item, sent, reply),
+        step::IMPORT => mapping.import.as_ref().and_then(|staging| staging.imported(reply)),
         _ => Some(not_accepted(reply)),
     };
     proven.unwrap_or_else(|| failed(sent, reply).into())

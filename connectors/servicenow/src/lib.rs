@@ -4,11 +4,13 @@
 //! A program links it by naming it: `use syncline_servicenow as _;`. Its README lists the
 //! settings, the steps of a conversation and the reasons it gives.
 
+mod batch;
 mod config;
 mod echo;
 mod encode;
 mod examine;
 mod failure;
+mod import;
 mod interpret;
 mod keys;
 mod model;
@@ -19,11 +21,11 @@ mod table;
 use std::collections::BTreeMap;
 
 use syncline_sdk::{
-    Answered, Batch, Capabilities, CrmConnector, Difference, Endpoint, Event, Examination, Outbound, Preview, Progress,
-    QuotaReading, Reason, Reference, Registration, Reply, Verdict, Verdicts,
+    Answered, Batch, Capabilities, CrmConnector, Difference, Endpoint, Event, Examination, Item, Limits, Outbound,
+    Preview, Progress, QuotaReading, Reason, Reference, Registration, Reply, Verdict, Verdicts,
 };
 
-pub use config::{EntityConfig, ServiceNowConfig};
+pub use config::{BatchConfig, EntityConfig, ImportSetConfig, ServiceNowConfig};
 pub use policy::{MissingRecord, OnCreate, OnDelete, OnDifference, OnUpdate};
 pub use table::{ChosenTable, TableRule};
 
@@ -62,6 +64,12 @@ impl ServiceNow {
     }
 }
 
+impl ServiceNow {
+    fn travels_in_batches(&self) -> bool {
+        self.endpoint.limits.batch_events > 1
+    }
+}
+
 impl CrmConnector for ServiceNow {
     fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -72,12 +80,19 @@ impl CrmConnector for ServiceNow {
     }
 
     fn accepts(&self, event: &Event) -> Result<(), Reason> {
-        self.mapping(event)?.accepts(event, self.endpoint.limits.body_bytes)
+        let Limits { body_bytes, .. } = self.endpoint.limits;
+        let most = if self.travels_in_batches() { body_bytes.min(batch::ITEM_BYTES) } else { body_bytes };
+        self.mapping(event)?.accepts(event, most)
     }
 
     fn begin(&self, batch: &Batch<'_>) -> Outbound {
-        let item = batch.first().and_then(|item| Some((self.mapping(item.event).ok()?, item)));
-        item.map_or_else(encode::nothing, |(mapping, item)| mapping.begin(item))
+        let first = |item: &Item<'_>| {
+            self.mapping(item.event).map_or_else(|_| encode::nothing(), |mapping| mapping.begin(item))
+        };
+        if self.travels_in_batches() {
+            return batch::begin(batch.items().iter().map(first).collect(), self.endpoint.limits.body_bytes);
+        }
+        batch.first().map_or_else(encode::nothing, first)
     }
 
     fn readings(&self, reply: &Reply) -> Vec<QuotaReading> {
@@ -85,14 +100,17 @@ impl CrmConnector for ServiceNow {
     }
 
     fn resume(&self, batch: &Batch<'_>, sent: &Outbound, reply: &Reply) -> Progress {
-        let Some(item) = batch.first() else {
-            return Progress::Done(Verdicts::unknown(batch));
-        };
-        let next = match self.mapping(item.event) {
+        let next = |item: &Item<'_>, sent: &Outbound, reply: &Reply| match self.mapping(item.event) {
             Ok(mapping) => interpret::interpret(mapping, item, sent, reply),
             Err(reason) => Verdict::Reject(reason).into(),
         };
-        match next {
+        if self.travels_in_batches() {
+            return batch::resume(batch, sent, reply, self.endpoint.limits.body_bytes, next);
+        }
+        let Some(item) = batch.first() else {
+            return Progress::Done(Verdicts::unknown(batch));
+        };
+        match next(item, sent, reply) {
             Next::Call(outbound) => Progress::Call(outbound),
             Next::Done(verdict, warning) => {
                 let mut verdicts = Verdicts::all(batch, verdict);

@@ -24,6 +24,11 @@ pub(crate) fn result<T: DeserializeOwned>(reply: &Reply, status: u16) -> Option<
     envelope.result.filter(|_| envelope.error.is_none())
 }
 
+/// The answer to a batch, which has no `result` around it.
+pub(crate) fn batch_result<T: DeserializeOwned>(reply: &Reply) -> Option<T> {
+    (reply.status == 200).then(|| reply.json().ok()).flatten()
+}
+
 /// A record's columns. ServiceNow leaves out those that do not exist or may not be read.
 #[derive(Deserialize)]
 #[serde(transparent)]

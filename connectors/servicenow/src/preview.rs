@@ -26,7 +26,11 @@ pub(crate) fn preview(mapping: &Mapping, event: &Event) -> Option<Preview> {
         // An empty text is how ServiceNow empties a column.
         value: if value == "" { Value::Null } else { value.clone() },
     };
-    let target = mapping.table.of(event).ok()?.to_owned();
+    let mut target = mapping.table.of(event).ok()?.to_owned();
+    let mut key_column = &mapping.key;
+    if let (Some(staging), Aim::Upsert) = (&mapping.import, mapping.aim(event)) {
+        (target, key_column) = (format!("{} (import set for {target})", staging.name), &staging.key);
+    }
     let fields = match (mapping.aim(event), &mapping.policies.removal) {
         (Aim::Remove, Removal::Set(columns)) => {
             columns.iter().map(|(name, value)| field(name, "on_delete.set".to_owned(), value)).collect()
@@ -34,7 +38,7 @@ pub(crate) fn preview(mapping: &Mapping, event: &Event) -> Option<Preview> {
         (Aim::Nothing | Aim::Remove, _) => Vec::new(),
         (Aim::Upsert | Aim::CreateOnly | Aim::UpdateOnly(_), _) => {
             let from = if event.entity().id.is_some() { "entity.id" } else { "idempotency_key" };
-            let key = field(&mapping.key, from.to_owned(), &event.external_key().into());
+            let key = field(key_column, from.to_owned(), &event.external_key().into());
             let record = mapping.draft(event, &[], stand_in).ok()?;
             let columns = record.iter().map(|(name, value)| field(name, mapping.fields.describe(name), value));
             std::iter::once(key).chain(columns).collect()
@@ -47,6 +51,9 @@ pub(crate) fn preview(mapping: &Mapping, event: &Event) -> Option<Preview> {
 pub(crate) fn possible_writes(mapping: &Mapping, event: &Event) -> Vec<Outbound> {
     let (aim, record) = (mapping.aim(event), mapping.draft(event, &[], stand_in));
     let mut writes = Vec::new();
+    if let (Some(staging), Aim::Upsert, Ok(record)) = (&mapping.import, aim, &record) {
+        return staging.import(event, record).into_iter().collect();
+    }
     if let (Aim::Upsert | Aim::CreateOnly, Ok(record)) = (aim, &record) {
         writes.push(mapping.create(event, record.clone()));
     }

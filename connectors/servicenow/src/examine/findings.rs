@@ -6,10 +6,11 @@ use serde_json::Value;
 use syncline_sdk::{Finding, Verdict};
 
 use super::dictionary::{Column, Dictionary};
-use super::{Answers, Line, columns, look_into, read, user};
+use super::{Answers, Line, columns, look_into, read, staged, user};
 use crate::echo::Input;
 use crate::encode::Mapping;
 use crate::failure;
+use crate::import::StagingTable;
 use crate::keys::KEY_BYTES;
 use crate::model::{Row, result};
 
@@ -20,11 +21,11 @@ pub(super) fn all(entities: &BTreeMap<String, Mapping>, answers: &Answers<'_>) -
     let mut findings = Vec::new();
     for mapping in entities.values() {
         for name in mapping.table.names() {
-            let table = table(name, mapping, answers);
+            let table = table(name, &mapping.key, answers);
             let is_there = table.is_ok();
             findings.push(table.unwrap_or_else(|finding| finding));
             if is_there {
-                let dictionary = look_into(mapping, &Line::of(name, answers), answers);
+                let dictionary = look_into(&columns(mapping), &Line::of(name, answers), answers);
                 let before = findings.len();
                 Examined { name, mapping, dictionary: &dictionary }.columns(answers, &mut findings);
                 if findings.len() == before {
@@ -33,15 +34,33 @@ pub(super) fn all(entities: &BTreeMap<String, Mapping>, answers: &Answers<'_>) -
                 }
             }
         }
+        if let Some(staging) = &mapping.import {
+            import(mapping, staging, answers, &mut findings);
+        }
     }
     findings.push(time_zone(entities, answers));
     findings
 }
 
+/// The staging table and its columns. Whether a transform map coalesces on the key can't be seen from here.
+fn import(mapping: &Mapping, staging: &StagingTable, answers: &Answers<'_>, findings: &mut Vec<Finding>) {
+    let name = &staging.name;
+    findings.push(table(name, &staging.key, answers).unwrap_or_else(|finding| finding));
+    let wanted = staged(mapping, staging);
+    let dictionary = look_into(&wanted, &Line::of(name, answers), answers);
+    for column in wanted.iter().filter(|column| dictionary.is_readable() && dictionary.column(column).is_none()) {
+        findings.push(Finding::wrong(
+            format!("column `{name}.{column}`"),
+            "does not exist: ServiceNow drops what is written to it, without an error",
+            "correct its name, or create the column",
+        ));
+    }
+}
+
 /// # Errors
 /// With what speaks against the table itself.
-fn table(name: &str, mapping: &Mapping, answers: &Answers<'_>) -> Result<Finding, Finding> {
-    let (asked, subject) = (read(name, &mapping.key), format!("table `{name}`"));
+fn table(name: &str, key: &str, answers: &Answers<'_>) -> Result<Finding, Finding> {
+    let (asked, subject) = (read(name, key), format!("table `{name}`"));
     let Some(reply) = answers.to(&asked) else {
         return Err(Finding::warning(subject, "couldn't be asked", "try again"));
     };
@@ -57,9 +76,9 @@ fn table(name: &str, mapping: &Mapping, answers: &Answers<'_>) -> Result<Finding
     };
     match rows.first() {
         None => Ok(Finding::fine(subject, "is there, and has no records that the user may read")),
-        Some(row) if row.text(&mapping.key).is_some() => Ok(Finding::fine(subject, "is there, and may be read")),
+        Some(row) if row.text(key).is_some() => Ok(Finding::fine(subject, "is there, and may be read")),
         Some(_) => Err(Finding::wrong(
-            format!("column `{name}.{}`", mapping.key),
+            format!("column `{name}.{key}`"),
             "is the key column, and does not exist, or may not be read: no record could be looked up",
             "create the column, or let the integration user read it",
         )),

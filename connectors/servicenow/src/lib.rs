@@ -1,5 +1,5 @@
-//! The ServiceNow connector of Syncline: the Table API, with a key column that is looked up
-//! before anything is created.
+//! The ServiceNow connector of Syncline: the Table API, with a key column that is looked up before
+//! anything is created; import sets, which look it up themselves; and batches of either.
 //!
 //! A program links it by naming it: `use syncline_servicenow as _;`. Its README lists the
 //! settings, the steps of a conversation and the reasons it gives.
@@ -38,7 +38,7 @@ inventory::submit! {
         kind: "servicenow",
         crate_name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
-        summary: "ServiceNow: creates, updates and deletes records through the Table API",
+        summary: "ServiceNow: creates, updates and deletes records through the Table API, import sets and batches",
         capabilities: CAPABILITIES,
         config_schema: || schemars::schema_for!(ServiceNowConfig).to_value(),
         sample_config: config::SAMPLE,

@@ -16,6 +16,7 @@ mod delivery;
 mod guest;
 mod headers;
 mod mock_faults;
+mod modes;
 mod oauth;
 mod odd_json;
 mod process;

@@ -17,6 +17,7 @@ use crate::core::{
 use crate::destination::Destination;
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
 use crate::handle::EngineHandle;
+use crate::plan::{Planner, Reader};
 use crate::runtime::{Board, Drivers, LaneRuntime, Pulse, RunReport, Runtime, Shutdown, Waiting};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
@@ -245,55 +246,13 @@ impl EngineBuilder {
     /// # Errors
     /// [`EngineError`] that says what is missing or makes no sense.
     pub fn build(self) -> Result<Engine, EngineError> {
-        let routes = self.resolve_routes()?;
-        let secrets = self.secrets.unwrap_or_else(|| Arc::new(EnvAndFiles));
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
-        let shortest = self.destinations.iter().map(|destination| destination.timeout).min();
-        let transports = Transports::new(self.transport, self.http, shortest, Arc::clone(&secrets))?;
-        let mut lanes = Vec::new();
+        let store = self.state_store();
+        let config = self.core_config(&store)?;
+        let transports = self.transports()?;
         let mut runtimes = Vec::new();
-        for destination in self.destinations {
-            let connector = &destination.lane.connector;
-            let endpoint = connector.endpoint().clone();
-            // What the transport can't parse would dead-letter every event.
-            if let Err(error) = reqwest::Url::parse(endpoint.base_url.as_str()) {
-                return Err(EngineError::Config(format!("destination `{}`: base_url: {error}", destination.name())));
-            }
-            let jars = destination.lane.concurrency.max();
-            let cookies = (endpoint.cookies == Cookies::JarPerWorker).then(|| CookieJars::new(jars));
-            let transport = transports.of(&endpoint.auth);
-            let seams = Seams {
-                secrets: Arc::clone(&secrets),
-                transport: Arc::clone(&transport),
-                store: Arc::clone(&store),
-                timeout: destination.timeout,
-            };
-            let credentials = Credentials::new(Arc::clone(destination.name()), endpoint.auth, seams)
-                .map_err(|what| EngineError::Config(format!("destination `{}`: {what}", destination.name())))?;
-            runtimes.push(Arc::new(LaneRuntime {
-                destination: Arc::clone(destination.name()),
-                base_url: endpoint.base_url.as_str().to_owned(),
-                credentials,
-                transport,
-                timeout: destination.timeout,
-                entity_types: connector.entity_types().into_iter().map(str::to_owned).collect(),
-                cookies,
-            }));
-            lanes.push(destination.lane);
+        for destination in &self.destinations {
+            runtimes.push(Arc::new(transports.lane(destination, &store)?));
         }
-        let config = CoreConfig {
-            lanes,
-            routes,
-            retry: self.retry,
-            limits: self.limits,
-            later_events: self.later_events,
-            on_store_outage: self.on_store_outage,
-            versions: self.versions,
-            envelope: self.envelope,
-            schemas: self.schemas,
-            lease: store.lease(),
-            shared_budgets: store.shares_budgets(),
-        };
         let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
         let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
         let missing =
@@ -324,6 +283,54 @@ impl EngineBuilder {
             controlled,
         };
         Ok(Engine { runtime, handle })
+    }
+
+    /// What would become of records, without sending anything. Needs destinations, and nothing else.
+    ///
+    /// # Errors
+    /// [`EngineError::Config`] that says what is missing or makes no sense.
+    pub fn planner(&self) -> Result<Planner, EngineError> {
+        Ok(Planner::new(self.core_config(&self.state_store())?)?)
+    }
+
+    /// Asks a destination's CRM, as the engine would, and never writes. Where tokens are renewed with a
+    /// refresh token that the provider replaces, the new one is kept in the store.
+    ///
+    /// # Errors
+    /// [`EngineError`] when there is no such destination, or requests to it can't be made.
+    pub fn reader(&self, destination: &str) -> Result<Reader, EngineError> {
+        let Some(destination) = self.destinations.iter().find(|known| **known.name() == *destination) else {
+            return Err(EngineError::Config(format!("there is no destination `{destination}`")));
+        };
+        let lane = self.transports()?.lane(destination, &self.state_store())?;
+        let rate = destination.lane.pace.rate.as_ref().map(|rate| rate.per_second);
+        Ok(Reader::new(lane, Arc::clone(&destination.lane.connector), rate))
+    }
+
+    fn state_store(&self) -> Arc<dyn StateStore> {
+        self.store.clone().unwrap_or_else(|| Arc::new(MemoryStore::default()))
+    }
+
+    fn core_config(&self, store: &Arc<dyn StateStore>) -> Result<CoreConfig, EngineError> {
+        Ok(CoreConfig {
+            routes: self.resolve_routes()?,
+            lanes: self.destinations.iter().map(|destination| destination.lane.clone()).collect(),
+            retry: self.retry.clone(),
+            limits: self.limits.clone(),
+            later_events: self.later_events,
+            on_store_outage: self.on_store_outage,
+            versions: self.versions.clone(),
+            envelope: self.envelope,
+            schemas: self.schemas.clone(),
+            lease: store.lease(),
+            shared_budgets: store.shares_budgets(),
+        })
+    }
+
+    fn transports(&self) -> Result<Transports, TransportError> {
+        let secrets = self.secrets.clone().unwrap_or_else(|| Arc::new(EnvAndFiles));
+        let shortest = self.destinations.iter().map(|destination| destination.timeout).min();
+        Transports::new(self.transport.clone(), self.http.clone(), shortest, secrets)
     }
 
     fn resolve_routes(&self) -> Result<BTreeMap<String, Vec<usize>>, EngineError> {
@@ -387,6 +394,37 @@ impl Transports {
             None => Arc::new(ReqwestTransport::new(&options)?),
         };
         Ok(Self { shared, given: is_given, options, secrets })
+    }
+
+    /// What sending to a destination needs.
+    fn lane(&self, destination: &Destination, store: &Arc<dyn StateStore>) -> Result<LaneRuntime, EngineError> {
+        let name = destination.name();
+        let connector = &destination.lane.connector;
+        let endpoint = connector.endpoint().clone();
+        // What the transport can't parse would dead-letter every event.
+        if let Err(error) = reqwest::Url::parse(endpoint.base_url.as_str()) {
+            return Err(EngineError::Config(format!("destination `{name}`: base_url: {error}")));
+        }
+        let jars = destination.lane.concurrency.max();
+        let cookies = (endpoint.cookies == Cookies::JarPerWorker).then(|| CookieJars::new(jars));
+        let transport = self.of(&endpoint.auth);
+        let seams = Seams {
+            secrets: Arc::clone(&self.secrets),
+            transport: Arc::clone(&transport),
+            store: Arc::clone(store),
+            timeout: destination.timeout,
+        };
+        let credentials = Credentials::new(Arc::clone(name), endpoint.auth, seams)
+            .map_err(|what| EngineError::Config(format!("destination `{name}`: {what}")))?;
+        Ok(LaneRuntime {
+            destination: Arc::clone(name),
+            base_url: endpoint.base_url.as_str().to_owned(),
+            credentials,
+            transport,
+            timeout: destination.timeout,
+            entity_types: connector.entity_types().into_iter().map(str::to_owned).collect(),
+            cookies,
+        })
     }
 
     fn of(&self, auth: &Auth) -> Arc<dyn HttpTransport> {

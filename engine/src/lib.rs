@@ -33,6 +33,7 @@ mod destination;
 pub mod dlq;
 mod handle;
 mod kafka;
+pub mod plan;
 pub mod record;
 mod runtime;
 #[cfg(test)]

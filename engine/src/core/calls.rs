@@ -36,10 +36,10 @@ pub(super) struct Call {
 }
 
 /// The connector's contract: longer conversations are ended.
-const MOST_REQUESTS: u32 = 16;
+pub(crate) const MOST_REQUESTS: u32 = 16;
 
 /// Runs a connector's code. A panic there must not take everything else down.
-pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

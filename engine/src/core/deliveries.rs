@@ -7,12 +7,12 @@ use syncline_sdk::{Event, Item, Reason, Remembered};
 use uuid::Uuid;
 
 use super::bug::Bug;
-use super::config::REPLAY_DESTINATION;
 use super::effects::{DeliveryId, Fact, Outcome};
 use super::failure::FailureKind;
 use super::lane::EntityHash;
 use super::parents::Awaits;
 use super::partitions::Standing;
+use super::routing::{Refused, Routed};
 use super::watermark::Place;
 use super::weight::weight;
 use super::{Core, Timer, calls};
@@ -117,36 +117,10 @@ impl Core {
         let record = Arc::new(record);
         let tracked = TrackedRecord { record: Arc::clone(&record), epoch, place, size, left: 1, given_up: false };
         self.records.insert(id, tracked);
-        let event = match self.intake.admit(&record) {
-            Ok(event) => Arc::new(event),
-            Err((kind, reason)) => return self.refuse_record(id, None, kind, reason),
-        };
-        if let Err(reason) = self.config.schemas.check(&event, size) {
-            return self.refuse_record(id, Some(event), FailureKind::Invalid, reason);
+        match self.config.route(&self.intake, &record, size) {
+            Ok(Routed { event, lanes, replay }) => self.enqueue_all(id, &lanes, &event, replay),
+            Err(Refused { event, kind, reason }) => self.refuse_record(id, event, kind, reason),
         }
-        let Some(lanes) = self.config.routes.get(&event.entity().kind).cloned() else {
-            let message = format!("no route takes the entity type `{}`", event.entity().kind);
-            return self.refuse_record(id, Some(event), FailureKind::Unrouted, Reason::new("no_route", message));
-        };
-        let Some(replay) = record.header(REPLAY_DESTINATION) else {
-            return self.enqueue_all(id, &lanes, &event, false);
-        };
-        let named =
-            |lane: &usize| self.config.lanes.get(*lane).is_some_and(|lane| lane.destination.as_bytes() == replay);
-        let Some(lane) = lanes.iter().copied().find(named) else {
-            let message = format!(
-                "the header `{REPLAY_DESTINATION}` names `{}`, to which no route leads for `{}`",
-                String::from_utf8_lossy(replay),
-                event.entity().kind
-            );
-            return self.refuse_record(
-                id,
-                Some(event),
-                FailureKind::Unrouted,
-                Reason::new("unknown_destination", message),
-            );
-        };
-        self.enqueue_all(id, &[lane], &event, true);
     }
 
     fn enqueue_all(&mut self, id: TrackedId, lanes: &[usize], event: &Arc<Event>, replay: bool) {

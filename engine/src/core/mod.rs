@@ -31,6 +31,7 @@ mod policy;
 mod ready;
 mod retry;
 mod retry_budget;
+mod routing;
 mod schemas;
 mod shadow;
 mod store;
@@ -71,13 +72,15 @@ pub use version::{EqualVersion, VersionPolicy, VersionRule};
 
 use crate::record::TopicPartition;
 use calls::Call;
+pub(crate) use calls::{MOST_REQUESTS, guarded};
 use deliveries::{Delivery, TrackedId, TrackedRecord};
-use intake::Intake;
+pub(crate) use intake::Intake;
 use lane::Lane;
 use letters::Letter;
 use partitions::Partition;
 use store::StoreGate;
 use timers::Timers;
+pub(crate) use weight::weight;
 
 /// The state machine.
 #[derive(Debug)]
@@ -151,8 +154,7 @@ impl Core {
     /// # Errors
     /// [`CoreError`] for routes or limits that make no sense.
     pub fn new(config: CoreConfig, seed: u64, now: Now) -> Result<Self, CoreError> {
-        config.check()?;
-        let intake = Intake::new(config.limits.event_bytes, config.envelope, &config.routes).map_err(CoreError)?;
+        let intake = config.intake()?;
         let lanes = config.lanes.iter().map(|lane| Lane::new(lane, config.shared_budgets, now)).collect();
         let mut core = Self {
             config,

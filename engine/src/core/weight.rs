@@ -10,7 +10,7 @@ const ELEMENT: usize = 64;
 
 /// Bytes that the parsed text takes at the most, about. Commas and brackets inside of strings count
 /// too, which errs on the safe side.
-pub(super) fn weight(json: &[u8]) -> usize {
+pub(crate) fn weight(json: &[u8]) -> usize {
     let (mut objects, mut lists, mut elements) = (0_usize, 0_usize, 0_usize);
     for byte in json {
         objects += usize::from(*byte == b'{');

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use metrics::{counter, histogram};
+use syncline_sdk::{Outbound, Reply};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
 use super::Drivers;
-use crate::auth::Credentials;
+use crate::auth::{Credential, Credentials};
 use crate::core::{BudgetDraw, DeadLetter, EntityLookUp, Input, SendRequest};
 use crate::record::TopicPartition;
 use crate::state::{ClaimRequest, Completion, Release, StoreError, Token};
@@ -78,37 +79,59 @@ async fn exchange(
     lane: &LaneRuntime,
     send: &SendRequest,
     fences: u64,
-) -> Result<syncline_sdk::Reply, TransportFault> {
-    let unavailable = |message: String| TransportFault { sent: Sent::Unsent, kind: FaultKind::Credentials, message };
-    let credential = tokio::time::timeout(PATIENCE, lane.credentials.credential(send.credential_generation))
-        .await
-        .map_err(|_| unavailable("the credentials were not there in time".to_owned()))??;
-    let request = &send.request;
-    let mut url = String::with_capacity(lane.base_url.len() + request.target.len());
-    url.push_str(&lane.base_url);
-    url.push_str(&request.target);
-    let jar = lane.cookies.as_ref().and_then(|jars| jars.take(&url, send.credential_generation));
-    let mut headers = request.headers.clone();
-    headers.extend(jar.as_ref().and_then(cookies::JarInUse::header));
-    let request = HttpRequest {
-        method: request.method,
-        url,
-        headers,
-        credential,
-        body: request.body.clone(),
-        timeout: lane.timeout,
+) -> Result<Reply, TransportFault> {
+    let may_send = || {
+        // The process may have been suspended since the core asked for this.
+        if drivers.pulse.is_stale() || drivers.pulse.fences() != fences {
+            let message = "the process was suspended".to_owned();
+            return Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Suspended, message });
+        }
+        Ok(())
     };
-    // The process may have been suspended since the core asked for this.
-    if drivers.pulse.is_stale() || drivers.pulse.fences() != fences {
-        let message = "the process was suspended".to_owned();
-        return Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Suspended, message });
+    lane.exchange(&send.request, send.credential_generation, may_send).await
+}
+
+impl LaneRuntime {
+    /// What authenticates a request, of that generation or later.
+    pub(crate) async fn credential(&self, generation: u64) -> Result<Option<Credential>, TransportFault> {
+        let late = |_| TransportFault {
+            sent: Sent::Unsent,
+            kind: FaultKind::Credentials,
+            message: "the credentials were not there in time".to_owned(),
+        };
+        tokio::time::timeout(PATIENCE, self.credentials.credential(generation)).await.map_err(late)?
     }
-    let mut reply = lane.transport.send(request).await?;
-    if let Some(jar) = jar {
-        jar.replied(&reply);
+
+    /// Sends a request with credentials and cookies. `may_send` is asked when nothing else is left to wait for.
+    pub(crate) async fn exchange(
+        &self,
+        request: &Outbound,
+        generation: u64,
+        may_send: impl FnOnce() -> Result<(), TransportFault> + Send,
+    ) -> Result<Reply, TransportFault> {
+        let credential = self.credential(generation).await?;
+        let mut url = String::with_capacity(self.base_url.len() + request.target.len());
+        url.push_str(&self.base_url);
+        url.push_str(&request.target);
+        let jar = self.cookies.as_ref().and_then(|jars| jars.take(&url, generation));
+        let mut headers = request.headers.clone();
+        headers.extend(jar.as_ref().and_then(cookies::JarInUse::header));
+        let request = HttpRequest {
+            method: request.method,
+            url,
+            headers,
+            credential,
+            body: request.body.clone(),
+            timeout: self.timeout,
+        };
+        may_send()?;
+        let mut reply = self.transport.send(request).await?;
+        if let Some(jar) = jar {
+            jar.replied(&reply);
+        }
+        cookies::remove(&mut reply);
+        Ok(reply)
     }
-    cookies::remove(&mut reply);
-    Ok(reply)
 }
 
 pub(super) fn store_letter(drivers: &Drivers, letter: DeadLetter, answers: &Answers) {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use kafka::{KafkaOptions, KafkaSource, StartPosition};
+pub use kafka::{
+    GroupPosition, KafkaOptions, KafkaSource, KafkaViewer, PartitionView, StartPosition, TopicRange, TopicView,
+};
 
 use crate::record::{Record, TopicPartition};
 

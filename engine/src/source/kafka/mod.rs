@@ -17,6 +17,7 @@ mod record;
 mod starts;
 #[cfg(test)]
 mod tests;
+mod viewer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustc_hash::FxHashMap;
 
 pub use options::{KafkaOptions, StartPosition};
+pub use viewer::{GroupPosition, KafkaViewer, PartitionView, TopicRange, TopicView};
 
 use super::{Closed, EventSource, SourceError, SourceEvent};
 use crate::record::TopicPartition;

@@ -5,6 +5,7 @@ mod broken;
 mod consume;
 mod real;
 mod rebalance;
+mod view;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -43,6 +44,9 @@ fn against_the_mock_cluster() {
         consume::latest_starts_at_the_end_and_keeps_to_that_start,
         rebalance::a_lost_partition_is_told_and_comes_back_untouched_by_old_commands,
         rebalance::a_revoked_partition_goes_over_at_exactly_the_stored_offset,
+        view::a_group_is_seen_from_outside,
+        view::a_range_is_read_and_nothing_is_committed,
+        view::nobody_who_answers_is_said,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +8,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Environment;
 use crate::exit::{self, Failure};
-use crate::{commands, demo, run, state};
+use crate::plan::PlanArguments;
+use crate::{commands, demo, plan, run, state};
 
 /// Reads record-change events from Kafka and makes them true in CRMs: in order, without losing one,
 /// without writing one twice.
@@ -41,6 +43,8 @@ enum Command {
     },
     /// Prints the JSON Schema of the configuration.
     Schema,
+    /// Shows what events would cause, and sends none of it. Exit status 2 where something would change.
+    Plan(PlanArguments),
     /// Moves what is remembered from one state store to another. Stop the service first.
     State {
         #[command(subcommand)]
@@ -81,12 +85,18 @@ pub(crate) struct DemoArguments {
 /// Runs the command line of the process. `main` of every service.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match parse(std::env::args_os().collect()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let is_plan = is_plan(&arguments);
+    let arguments = match parse(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version go to stdout with status 0, everything else to stderr with 2.
+            // Help and version go to stdout with status 0, everything else to stderr.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::CONFIG));
+            return ExitCode::from(match error.exit_code() {
+                0 => exit::OK,
+                _ if is_plan => exit::FAILED,
+                _ => exit::CONFIG,
+            });
         }
     };
     let environment = Environment::of_process();
@@ -96,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Check => commands::check(arguments.config, &environment),
         Command::Connectors { json } => commands::connectors(json),
         Command::Schema => commands::schema(),
+        Command::Plan(plan) => plan::run(arguments.config, &environment, &plan),
         Command::State { command: StateCommand::Export { output } } => {
             state::export(arguments.config, &environment, output.as_deref())
         }
@@ -105,8 +116,21 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// Whether the command is `plan`, whose status 2 means something else than a wrong command line.
+fn is_plan(arguments: &[OsString]) -> bool {
+    let mut arguments = arguments.iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--config") => drop(arguments.next()),
+            Some(option) if option.starts_with('-') => {}
+            command => return command == Some("plan"),
+        }
+    }
+    false
+}
+
 /// The program is called what its file is called, not what this crate is called.
-fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
     let name = arguments.first().map(PathBuf::from);
     let name = name.as_deref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
     let command = match name {
@@ -131,6 +155,23 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_is_known_by_its_name() {
+        for (line, expected) in [
+            ("s plan --nonsense", true),
+            ("s --config plan plan x", true),
+            ("s --config=x plan", true),
+            ("s run plan", false),
+            ("s --config plan", false),
+            ("s", false),
+        ] {
+            assert_eq!(is_plan(&line.split(' ').map(Into::into).collect::<Vec<_>>()), expected, "{line}");
+        }
+        assert!(parse(["s", "plan"].map(Into::into).to_vec()).is_err(), "events have to come from somewhere");
+        assert!(parse(["s", "plan", "x", "--topic", "y"].map(Into::into).to_vec()).is_err());
+        assert!(parse(["s", "plan", "x", "--from", "1"].map(Into::into).to_vec()).is_err());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -8,6 +8,8 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// The configuration or the command line is wrong. Starting again won't help.
 pub(crate) const CONFIG: u8 = 2;
+/// `plan`: something would change.
+pub(crate) const CHANGES: u8 = 2;
 /// Stopped, but work under way was given up at the deadline. It will be redelivered.
 pub(crate) const ABANDONED: u8 = 3;
 /// Stopped, but it isn't known whether the last offsets were committed. Events may come again.
@@ -21,8 +23,10 @@ pub(crate) const TERMINATED: u8 = 143;
 pub(crate) const HELP: &str = "\
 Exit statuses:
   0    all went well
-  1    failed for good; for `demo`: something was lost, or the books don't balance
-  2    the configuration or the command line is wrong
+  1    failed for good; for `demo`: something was lost, or the books don't balance; for `plan`: an event would
+       be dead-lettered, or anything went wrong, a wrong configuration included; for `test`: a test has
+       failed; for `doctor`: there are problems
+  2    the configuration or the command line is wrong; for `plan`: something would change
   3    stopped, but work under way was given up at the deadline; it will be redelivered
   4    stopped, but it is not known whether the last offsets were committed
   130  a second SIGINT ended it at once (143: a second SIGTERM)

@@ -31,6 +31,7 @@ mod console;
 pub mod demo;
 mod exit;
 mod logging;
+mod plan;
 mod reload;
 mod run;
 mod signals;

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use syncline_engine::state::{IMPORT_BATCH, PortableStore, StateStore};
+use syncline_sdk::Auth;
 use tokio::sync::mpsc;
 
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, Planned};
 use crate::console::complain;
 use crate::exit::{self, Failure};
 use crate::{cli, logging};
@@ -30,6 +31,24 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<dyn StateStore>, Failure
         Opened::Portable(store) => store,
         Opened::Memory(store) => store,
     })
+}
+
+/// Whether asking for a token may replace the one that has to be shown the next time.
+pub(crate) fn keeps_its_token(planned: &Planned) -> bool {
+    matches!(planned.connector.endpoint().auth, Auth::Oauth2RefreshToken { .. })
+}
+
+/// The store in which replaced refresh tokens are kept: one that a command asked for and then forgot would lock
+/// the service out.
+pub(crate) async fn for_tokens(config: &Config) -> Result<Arc<dyn StateStore>, Failure> {
+    match open::open(config).await? {
+        Opened::Portable(store) => Ok(store),
+        Opened::Memory(_) => {
+            let what = "state.type: a store in memory can't keep a refresh token that the provider replaces, so none is \
+                        asked for";
+            Err(Failure::new(exit::CONFIG, what))
+        }
+    }
 }
 
 async fn portable(config: &Config) -> Result<Arc<dyn PortableStore>, Failure> {

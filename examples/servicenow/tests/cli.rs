@@ -1,10 +1,14 @@
 //! The program as people start it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test panics")]
 
+mod program;
+
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+
+use program::{err, file, out, run, service};
 
 const SAMPLE: &str = r#"
 [[destinations]]
@@ -13,31 +17,6 @@ type = "servicenow"
 base_url = "https://acme.service-now.com"
 auth = { type = "basic", username = "env:CRM_USER", password = "env:CRM_PASSWORD" }
 "#;
-
-/// The program with nothing but these variables.
-fn service(variables: &[(&str, &str)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_servicenow-service"));
-    command.env_clear().envs(variables.iter().copied()).args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-    service(variables, arguments).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn file(text: &str) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
-}
 
 #[test]
 fn check_accepts_what_can_run() {

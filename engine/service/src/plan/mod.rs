@@ -31,10 +31,9 @@ use report::{Report, Tally};
 
 /// What `plan` can be told.
 #[derive(Debug, Clone, Args)]
-#[group(id = "events", required = true, multiple = false, args = ["file", "topic"])]
 pub(crate) struct PlanArguments {
     /// Events as JSON: one a line, one alone, or an array. `-` is stdin.
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", required_unless_present = "topic", conflicts_with = "topic")]
     pub(crate) file: Option<PathBuf>,
     /// Read events from this topic instead. Joins no group, and commits nothing.
     #[arg(long, value_name = "NAME")]

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cases::TestArguments;
 use crate::config::Environment;
 use crate::exit::{self, Failure};
 use crate::plan::PlanArguments;
-use crate::{commands, demo, plan, run, state};
+use crate::{cases, commands, demo, plan, run, state};
 
 /// Reads record-change events from Kafka and makes them true in CRMs: in order, without losing one,
 /// without writing one twice.
@@ -45,6 +46,8 @@ enum Command {
     Schema,
     /// Shows what events would cause, and sends none of it. Exit status 2 where something would change.
     Plan(PlanArguments),
+    /// Runs tests of the mapping: events, and what is expected of them. Touches nothing but files.
+    Test(TestArguments),
     /// Moves what is remembered from one state store to another. Stop the service first.
     State {
         #[command(subcommand)]
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Check => commands::check(arguments.config, &environment),
         Command::Connectors { json } => commands::connectors(json),
         Command::Schema => commands::schema(),
+        Command::Test(test) => cases::run(arguments.config, &environment, &test),
         Command::Plan(plan) => plan::run(arguments.config, &environment, &plan),
         Command::State { command: StateCommand::Export { output } } => {
             state::export(arguments.config, &environment, output.as_deref())

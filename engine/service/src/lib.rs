@@ -24,6 +24,7 @@
 
 mod admin;
 mod assemble;
+mod cases;
 mod cli;
 mod commands;
 mod config;

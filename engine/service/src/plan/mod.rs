@@ -39,16 +39,16 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) topic: Option<String>,
     /// Its partition. Default: all, one after the other.
-    #[arg(long, value_name = "N", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", conflicts_with = "file", value_parser = clap::value_parser!(i32).range(0..))]
     pub(crate) partition: Option<i32>,
     /// The first offset. Default: the oldest record's.
-    #[arg(long, value_name = "OFFSET", requires = "topic", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "OFFSET", conflicts_with = "file", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) from: Option<i64>,
     /// The offset to stop before. Default: the end of the log.
-    #[arg(long, value_name = "OFFSET", requires = "topic", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "OFFSET", conflicts_with = "file", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) to: Option<i64>,
     /// How many records of the topic at the most.
-    #[arg(long, value_name = "N", requires = "topic", default_value_t = 100)]
+    #[arg(long, value_name = "N", conflicts_with = "file", default_value_t = 100)]
     pub(crate) limit: usize,
     /// Ask the CRM, with reads only, and show what would change in it.
     #[arg(long)]

@@ -8,9 +8,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cases::TestArguments;
 use crate::config::Environment;
+use crate::doctor::DoctorArguments;
 use crate::exit::{self, Failure};
 use crate::plan::PlanArguments;
-use crate::{cases, commands, demo, plan, run, state};
+use crate::{cases, commands, demo, doctor, plan, run, state};
 
 /// Reads record-change events from Kafka and makes them true in CRMs: in order, without losing one,
 /// without writing one twice.
@@ -36,6 +37,8 @@ enum Command {
     Demo(DemoArguments),
     /// Validates the configuration, touching nothing.
     Check,
+    /// Touches Kafka, the state store and every CRM, and says what is wrong and how to mend it.
+    Doctor(DoctorArguments),
     /// Lists the connectors that are linked into this program.
     Connectors {
         /// As JSON.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Check => commands::check(arguments.config, &environment),
         Command::Connectors { json } => commands::connectors(json),
         Command::Schema => commands::schema(),
+        Command::Doctor(doctor) => doctor::run(arguments.config, &environment, &doctor),
         Command::Test(test) => cases::run(arguments.config, &environment, &test),
         Command::Plan(plan) => plan::run(arguments.config, &environment, &plan),
         Command::State { command: StateCommand::Export { output } } => {

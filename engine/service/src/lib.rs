@@ -30,6 +30,7 @@ mod commands;
 mod config;
 mod console;
 pub mod demo;
+mod doctor;
 mod exit;
 mod logging;
 mod plan;

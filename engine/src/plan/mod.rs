@@ -23,7 +23,7 @@ use crate::record::Record;
 
 pub use examination::{Examination, Inquiry};
 pub use reader::Reader;
-pub use rehearsal::{Comparison, Rehearsal, Rehearsed, Step};
+pub use rehearsal::{Comparison, Obstacle, Rehearsal, Rehearsed, Step};
 
 /// Says what would become of records.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use syncline_sdk::{CrmConnector, Event, Finding, Method, Outbound, Reason, Reply
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Examination, Inquiry, Rehearsal, Rehearsed, Step, is_read};
+use super::{Examination, Inquiry, Obstacle, Rehearsal, Rehearsed, Step, is_read};
 use crate::runtime::LaneRuntime;
 use crate::transport::{FaultKind, HttpRequest, Sent, TransportFault};
 
@@ -92,7 +92,10 @@ impl Reader {
                 Step::End(rehearsed) => return rehearsed,
                 Step::Ask(_, after) if after > LONGEST_WAIT => {
                     let message = format!("the connector wants to wait for {} s", after.as_secs());
-                    return Rehearsed::Undetermined { reason: Reason::new("try_later", message), halts: false };
+                    return Rehearsed::Undetermined {
+                        reason: Reason::new("try_later", message),
+                        obstacle: Obstacle::Event,
+                    };
                 }
                 Step::Ask(read, after) => {
                     tokio::time::sleep(after).await;

@@ -64,10 +64,30 @@ pub enum Rehearsed {
     Undetermined {
         /// Why.
         reason: Reason,
-        /// Whether the next event would fare the same: the CRM wants to be left alone, refuses the
-        /// credentials, or can't be reached.
-        halts: bool,
+        /// What is in the way.
+        obstacle: Obstacle,
     },
+}
+
+/// What is in the way of finding something out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The CRM can't be reached.
+    Unreachable,
+    /// It refuses the credentials.
+    Unauthenticated,
+    /// It wants to be left alone.
+    Throttled,
+    /// It has to do with this event.
+    Event,
+}
+
+impl Obstacle {
+    /// Whether the next event would fare the same.
+    #[must_use]
+    pub fn halts(self) -> bool {
+        self != Self::Event
+    }
 }
 
 /// What a write would change.
@@ -105,7 +125,7 @@ impl<'a> Rehearsal<'a> {
         let items = [item(event)];
         let step = match guarded(|| connector.begin(&Batch::new(&items))) {
             Ok(request) => rehearsal.call(request, Duration::ZERO),
-            Err(message) => undetermined(panicked(message), false),
+            Err(message) => undetermined(panicked(message), Obstacle::Event),
         };
         (rehearsal, step)
     }
@@ -115,14 +135,14 @@ impl<'a> Rehearsal<'a> {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Talking(sent) => self.resume(&sent, reply),
             Stage::Reading(write) => self.compare(write, Some(reply)),
-            Stage::Ended => undetermined(Reason::new("not_accepted", "the rehearsal is over"), false),
+            Stage::Ended => undetermined(Reason::new("not_accepted", "the rehearsal is over"), Obstacle::Event),
         }
     }
 
     /// Ends it, as there is no answer.
     pub fn faulted(&mut self, fault: &TransportFault) -> Step {
         self.stage = Stage::Ended;
-        undetermined(Reason::new(fault.kind.code(), fault.message.clone()), true)
+        undetermined(Reason::new(fault.kind.code(), fault.message.clone()), Obstacle::Unreachable)
     }
 
     fn resume(&mut self, sent: &Outbound, reply: &Reply) -> Step {
@@ -133,10 +153,15 @@ impl<'a> Rehearsal<'a> {
             // It is alone in its batch, and so the culprit.
             Ok(Progress::Split(reason)) => Step::End(Rehearsed::Rejected(reason)),
             Ok(Progress::Done(verdicts)) => verdicts.into_iter().next().map_or_else(
-                || undetermined(Reason::new("no_verdict", "the connector said nothing about the event"), false),
+                || {
+                    undetermined(
+                        Reason::new("no_verdict", "the connector said nothing about the event"),
+                        Obstacle::Event,
+                    )
+                },
                 concluded,
             ),
-            Err(message) => undetermined(panicked(message), false),
+            Err(message) => undetermined(panicked(message), Obstacle::Event),
         }
     }
 
@@ -146,7 +171,7 @@ impl<'a> Rehearsal<'a> {
         }
         if self.requests >= MOST_REQUESTS {
             let message = format!("the conversation had not ended after {MOST_REQUESTS} requests");
-            return undetermined(Reason::new("conversation_too_long", message), false);
+            return undetermined(Reason::new("conversation_too_long", message), Obstacle::Event);
         }
         self.requests += 1;
         self.stage = Stage::Talking(request.clone());
@@ -165,7 +190,7 @@ impl<'a> Rehearsal<'a> {
                 Step::End(Rehearsed::Writes { write, comparison })
             }
             Ok(None) => self.compare(write, None),
-            Err(message) => undetermined(panicked(message), false),
+            Err(message) => undetermined(panicked(message), Obstacle::Event),
         }
     }
 
@@ -191,11 +216,12 @@ fn concluded(verdict: Verdict) -> Step {
         Verdict::Delivered { .. } | Verdict::Unchanged { .. } => Step::End(Rehearsed::Unchanged),
         Verdict::Reject(reason) => Step::End(Rehearsed::Rejected(reason)),
         Verdict::Await { reason, reference } => Step::End(Rehearsed::Waits { reason, reference }),
-        Verdict::Throttle { reason, .. } | Verdict::Unauthenticated(reason) => undetermined(reason, true),
-        Verdict::Retry { reason, .. } | Verdict::Unknown { reason, .. } => undetermined(reason, false),
+        Verdict::Throttle { reason, .. } => undetermined(reason, Obstacle::Throttled),
+        Verdict::Unauthenticated(reason) => undetermined(reason, Obstacle::Unauthenticated),
+        Verdict::Retry { reason, .. } | Verdict::Unknown { reason, .. } => undetermined(reason, Obstacle::Event),
     }
 }
 
-fn undetermined(reason: Reason, halts: bool) -> Step {
-    Step::End(Rehearsed::Undetermined { reason, halts })
+fn undetermined(reason: Reason, obstacle: Obstacle) -> Step {
+    Step::End(Rehearsed::Undetermined { reason, obstacle })
 }

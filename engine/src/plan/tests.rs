@@ -276,8 +276,11 @@ fn a_rehearsal_without_a_write() {
     assert_eq!(end("e", 204), Rehearsed::Unchanged);
     assert!(matches!(end("e", 400), Rehearsed::Rejected(_)));
     assert!(matches!(end("e", 409), Rehearsed::Waits { reference, .. } if reference.id == "7"));
-    for (status, halt) in [(401, true), (429, true), (500, false)] {
-        assert!(matches!(end("e", status), Rehearsed::Undetermined { halts, .. } if halts == halt), "{status}");
+    for (status, expected) in [(401, Obstacle::Unauthenticated), (429, Obstacle::Throttled), (500, Obstacle::Event)] {
+        assert!(
+            matches!(end("e", status), Rehearsed::Undetermined { obstacle, .. } if obstacle == expected),
+            "{status}"
+        );
     }
     let (asked, endless) = rehearse(&event("endless"), &[(200, ""); 50]);
     assert_eq!(asked.len(), 16);
@@ -348,7 +351,7 @@ async fn a_reader_keeps_the_rate_and_does_not_wait_for_long() {
     reader.rehearse(&event("e")).await;
     assert_eq!(begun.elapsed().as_secs(), 2);
     let waits = reader.rehearse(&event("slow")).await;
-    assert!(matches!(waits, Rehearsed::Undetermined { halts: false, .. }), "{waits:?}");
+    assert!(matches!(waits, Rehearsed::Undetermined { obstacle: Obstacle::Event, .. }), "{waits:?}");
     let gone = reader.rehearse(&event("e")).await;
     assert!(matches!(gone, Rehearsed::Writes { .. }));
 }
@@ -356,7 +359,9 @@ async fn a_reader_keeps_the_rate_and_does_not_wait_for_long() {
 #[tokio::test]
 async fn a_fault_halts_a_rehearsal() {
     let gone = reader(&Script::of([])).rehearse(&event("e")).await;
-    assert!(matches!(&gone, Rehearsed::Undetermined { reason, halts: true } if reason.code == "connection_error"));
+    assert!(
+        matches!(&gone, Rehearsed::Undetermined { reason, obstacle: Obstacle::Unreachable } if reason.code == "connection_error")
+    );
 }
 
 #[tokio::test]

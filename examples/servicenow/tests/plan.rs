@@ -10,7 +10,7 @@ use serde_json::Value;
 use syncline_fakes::servicenow::{Options, ServiceNow};
 use syncline_kafka_tests::Broker;
 
-use program::{err, file, objects, out, run, service};
+use program::{crm_variables, err, file, in_peace, objects, out, run, service};
 
 const NOBODY: (&str, &str) = ("SERVICENOW_BASE_URL", "https://acme.service-now.com");
 
@@ -84,31 +84,13 @@ fn events_come_from_standard_input_too() {
     assert_eq!(objects[0]["destinations"][0]["destination"], "servicenow");
 }
 
-async fn in_peace(variables: &[(&str, String)], arguments: &[&str]) -> Output {
-    let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let work = move || {
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        run(&variables, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-fn crm_variables(crm: &ServiceNow, password: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("SERVICENOW_BASE_URL", crm.base_url().to_owned()),
-        ("SERVICENOW_USERNAME", "svc.sync".to_owned()),
-        ("SERVICENOW_PASSWORD", password.to_owned()),
-    ]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_plan_reads_and_writes_nothing() {
     let crm = ServiceNow::start(Options::default()).await.unwrap();
     let known = crm.insert("customer_account", &[("correlation_id", "c2"), ("name", "Old")]).unwrap();
     let events = file(&format!("{}\n{}\n{}\n", event(1, "created"), event(2, "updated"), event(2, "deleted")));
     let path = events.path().to_str().unwrap();
-    let planned = in_peace(&crm_variables(&crm, "secret"), &["plan", path, "--live", "--json"]).await;
+    let planned = in_peace(&crm_variables(crm.base_url(), "secret"), &["plan", path, "--live", "--json"]).await;
     assert_eq!(planned.status.code(), Some(2), "{}{}", out(&planned), err(&planned));
     let lives: Vec<_> = objects(&planned).iter().map(|object| object["destinations"][0]["live"].clone()).collect();
     let methods: Vec<_> = lives.iter().map(|live| live["request"]["method"].as_str().unwrap()).collect();
@@ -128,7 +110,7 @@ async fn a_live_plan_stops_asking_a_crm_that_refuses_it() {
     let crm = ServiceNow::start(Options::default()).await.unwrap();
     let events = file(&format!("{}\n{}\n", event(1, "created"), event(2, "created")));
     let arguments = ["plan", events.path().to_str().unwrap(), "--live"];
-    let planned = in_peace(&crm_variables(&crm, "wrong-hunter2"), &arguments).await;
+    let planned = in_peace(&crm_variables(crm.base_url(), "wrong-hunter2"), &arguments).await;
     assert_eq!(planned.status.code(), Some(1), "{}", out(&planned));
     let text = out(&planned);
     assert!(
@@ -137,7 +119,7 @@ async fn a_live_plan_stops_asking_a_crm_that_refuses_it() {
     );
     assert_eq!(crm.ledger().len(), 1, "{:#?}", crm.ledger());
     assert!(!text.contains("hunter2") && !err(&planned).contains("hunter2"));
-    let unset = in_peace(&crm_variables(&crm, ""), &arguments).await;
+    let unset = in_peace(&crm_variables(crm.base_url(), ""), &arguments).await;
     assert!(out(&unset).contains("env:SERVICENOW_PASSWORD"), "{}", out(&unset));
     assert_eq!(unset.status.code(), Some(1));
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use syncline_engine::EngineBuilder;
-use syncline_engine::plan::{Planner, Reader, Rehearsed};
+use syncline_engine::plan::{Obstacle, Planner, Reader, Rehearsed};
 use syncline_engine::record::{Record, TopicPartition};
 use syncline_engine::source::{KafkaViewer, TopicRange};
 use syncline_engine::state::{MemoryStore, StateStore};
@@ -175,7 +175,7 @@ impl Planning<'_> {
 struct Live {
     readers: BTreeMap<String, Reader>,
     /// Why a destination isn't asked any more.
-    halted: BTreeMap<String, Reason>,
+    halted: BTreeMap<String, (Reason, Obstacle)>,
 }
 
 impl Live {
@@ -195,16 +195,18 @@ impl Live {
     }
 
     async fn rehearse(&mut self, destination: &str, event: &Event) -> Rehearsed {
-        if let Some(reason) = self.halted.get(destination) {
-            return Rehearsed::Undetermined { reason: reason.clone(), halts: true };
+        if let Some((reason, obstacle)) = self.halted.get(destination) {
+            return Rehearsed::Undetermined { reason: reason.clone(), obstacle: *obstacle };
         }
         let Some(reader) = self.readers.get(destination) else {
             let reason = Reason::new("unknown_destination", "there is no such destination");
-            return Rehearsed::Undetermined { reason, halts: true };
+            return Rehearsed::Undetermined { reason, obstacle: Obstacle::Event };
         };
         let rehearsed = reader.rehearse(event).await;
-        if let Rehearsed::Undetermined { reason, halts: true } = &rehearsed {
-            self.halted.insert(destination.to_owned(), reason.clone());
+        if let Rehearsed::Undetermined { reason, obstacle } = &rehearsed
+            && obstacle.halts()
+        {
+            self.halted.insert(destination.to_owned(), (reason.clone(), *obstacle));
         }
         rehearsed
     }

@@ -120,7 +120,7 @@ fn what_would_fail_weighs_more_than_what_would_change() {
         (vec![live(waits)], 2),
         (vec![report(Err(refusal()), None), report(Ok(intent()), None)], 1),
         (vec![live(Rehearsed::Rejected(reason()))], 1),
-        (vec![live(Rehearsed::Undetermined { reason: reason(), halts: false }), nothing()], 1),
+        (vec![live(Rehearsed::Undetermined { reason: reason(), obstacle: Obstacle::Event }), nothing()], 1),
     ];
     for (number, (reports, status)) in cases.into_iter().enumerate() {
         let mut tally = Tally::default();

@@ -1,5 +1,5 @@
 //! Starting the program as people do.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it")]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -32,4 +32,20 @@ pub(crate) fn file(text: &str) -> tempfile::NamedTempFile {
 /// The JSON objects of the standard output, one a line.
 pub(crate) fn objects(output: &Output) -> Vec<serde_json::Value> {
     out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The program, while the test's own servers go on.
+pub(crate) async fn in_peace(variables: &[(&str, String)], arguments: &[&str]) -> Output {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut command = service(&variables, arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// What points the program at a CRM.
+pub(crate) fn crm_variables(base_url: &str, password: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("SERVICENOW_BASE_URL", base_url.to_owned()),
+        ("SERVICENOW_USERNAME", "svc.sync".to_owned()),
+        ("SERVICENOW_PASSWORD", password.to_owned()),
+    ]
 }

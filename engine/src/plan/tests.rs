@@ -289,15 +289,21 @@ fn a_rehearsal_without_a_write() {
 
 /// Answers in turn, and keeps what it was asked.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<(VecDeque<u16>, Vec<(Method, String)>)>>);
+struct Script(Arc<Mutex<Played>>);
+
+#[derive(Default)]
+struct Played {
+    statuses: VecDeque<u16>,
+    asked: Vec<(Method, String)>,
+}
 
 impl Script {
     fn of(statuses: impl IntoIterator<Item = u16>) -> Self {
-        Self(Arc::new(Mutex::new((statuses.into_iter().collect(), Vec::new()))))
+        Self(Arc::new(Mutex::new(Played { statuses: statuses.into_iter().collect(), asked: Vec::new() })))
     }
 
     fn asked(&self) -> Vec<(Method, String)> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().asked.clone()
     }
 }
 
@@ -305,8 +311,8 @@ impl Script {
 impl HttpTransport for Script {
     async fn send(&self, request: HttpRequest) -> Result<Reply, TransportFault> {
         let mut inner = self.0.lock().unwrap();
-        inner.1.push((request.method, request.url));
-        match inner.0.pop_front() {
+        inner.asked.push((request.method, request.url));
+        match inner.statuses.pop_front() {
             Some(status) => Ok(reply(status, r#"{"name":"Bob"}"#)),
             None => {
                 Err(TransportFault { sent: Sent::Unsent, kind: FaultKind::Connection, message: "no more".to_owned() })

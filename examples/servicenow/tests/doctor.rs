@@ -69,7 +69,8 @@ async fn all_is_well() {
     let text = in_peace(&variables, &["doctor"]).await;
     assert!(out(&text).contains("\n  ok       credentials: are accepted\n"), "{}", out(&text));
     assert!(out(&text).ends_with("no problems, 1 warning\n"), "{}", out(&text));
-    assert!(!(out(&text) + &err(&text) + &out(&looked)).contains("secret\""), "{}", out(&text));
+    let said = (out(&text) + &err(&text) + &out(&looked)).replace("secrets", "");
+    assert!(!said.contains("secret"), "{said}");
 }
 
 #[test]

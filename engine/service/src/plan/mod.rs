@@ -102,7 +102,7 @@ async fn plan_all(config: &Config, arguments: &PlanArguments) -> Result<u8, Fail
     }
     let Planning { tally, .. } = planning;
     if !arguments.json {
-        say(&text::summary(tally));
+        say(&text::summary(tally, arguments.live));
     }
     Ok(tally.status())
 }

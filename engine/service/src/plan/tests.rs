@@ -129,7 +129,7 @@ fn what_would_fail_weighs_more_than_what_would_change() {
     }
     let tally = Tally { nothing: 1, change: 2, dead_letter: 1, unknown: 0 };
     assert_eq!(
-        text::summary(tally),
+        text::summary(tally, true),
         "4 events: 2 would change something, 1 would change nothing, 1 would be dead-lettered"
     );
 }

@@ -131,10 +131,11 @@ fn shown(value: &Value) -> String {
 }
 
 /// The last line.
-pub(crate) fn summary(tally: Tally) -> String {
+pub(crate) fn summary(tally: Tally, is_live: bool) -> String {
+    let change = if is_live { "would change something" } else { "may change something" };
     let of = |number: usize, what: &str| (number > 0).then(|| format!("{number} {what}"));
     let parts = [
-        of(tally.change, "would change something"),
+        of(tally.change, change),
         of(tally.nothing, "would change nothing"),
         of(tally.dead_letter, "would be dead-lettered"),
         of(tally.unknown, "could not be found out"),

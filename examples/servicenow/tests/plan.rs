@@ -151,3 +151,27 @@ async fn a_topic_is_read_without_a_trace() {
     assert!(err(&wrong).contains("topic \"nobody-s\" does not exist"), "{}", err(&wrong));
     assert_eq!((broker.committed(0).await, broker.committed(1).await), (0, 0));
 }
+
+/// Asking for a token may replace the refresh token, and a command that forgets the new one locks the service out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_is_not_used_up_where_nothing_keeps_the_next_one() {
+    let crm = ServiceNow::start(Options::default()).await.unwrap();
+    let config = file(&format!(
+        "[state]\ntype = \"memory\"\n[[destinations]]\nname = \"crm\"\ntype = \"servicenow\"\nbase_url = \"{}\"\n\
+         auth = {{ type = \"oauth2_refresh_token\", client_id = \"env:ID\", refresh_token = \"env:TOKEN\" }}\n",
+        crm.base_url()
+    ));
+    let events = file(&event(1, "created"));
+    let (config, events) = (config.path().to_str().unwrap(), events.path().to_str().unwrap());
+    let variables = [
+        ("ID", "id".to_owned()),
+        ("TOKEN", "hunter2".to_owned()),
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1".to_owned()),
+    ];
+    let planned = in_peace(&variables, &["plan", events, "--live", "--config", config]).await;
+    assert_eq!(planned.status.code(), Some(1), "{}", out(&planned));
+    assert!(err(&planned).contains("a store in memory can't keep a refresh token"), "{}", err(&planned));
+    let looked = in_peace(&variables, &["doctor", "--config", config]).await;
+    assert!(out(&looked).contains("warning  credentials: were not tried"), "{}", out(&looked));
+    assert!(crm.token_requests().is_empty());
+}

@@ -68,13 +68,15 @@ pub struct Intent {
     pub references: Vec<Reference>,
     /// The writes that it may lead to, of which one is sent.
     pub writes: Vec<Outbound>,
+    /// Whether nothing is to be done about it: it would end as unchanged, without a request.
+    pub ignored: bool,
 }
 
 impl Intent {
     /// Whether something may be written. What a connector doesn't tell may be anything.
     #[must_use]
     pub fn may_write(&self) -> bool {
-        !self.writes.is_empty() || self.preview.is_none()
+        !self.ignored && (!self.writes.is_empty() || self.preview.is_none())
     }
 }
 
@@ -109,8 +111,11 @@ fn intent(connector: &dyn CrmConnector, event: &Event) -> Result<Intent, Refusal
     let refused = |reason| Refusal { kind: FailureKind::Unmappable, reason };
     let asked = guarded(|| {
         connector.accepts(event)?;
+        if connector.ignores(event) {
+            return Ok(Intent { preview: connector.preview(event), ignored: true, ..Intent::default() });
+        }
         let (preview, references) = (connector.preview(event), connector.references(event));
-        Ok(Intent { preview, references, writes: connector.possible_writes(event) })
+        Ok(Intent { preview, references, writes: connector.possible_writes(event), ignored: false })
     });
     asked.map_err(panicked).and_then(|intent| intent).map_err(refused)
 }

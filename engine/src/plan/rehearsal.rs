@@ -123,8 +123,10 @@ impl<'a> Rehearsal<'a> {
     pub fn begin(connector: &'a dyn CrmConnector, event: &'a Event) -> (Self, Step) {
         let mut rehearsal = Self { connector, event, requests: 0, stage: Stage::Ended };
         let items = [item(event)];
-        let step = match guarded(|| connector.begin(&Batch::new(&items))) {
-            Ok(request) => rehearsal.call(request, Duration::ZERO),
+        let first = || (!connector.ignores(event)).then(|| connector.begin(&Batch::new(&items)));
+        let step = match guarded(first) {
+            Ok(Some(request)) => rehearsal.call(request, Duration::ZERO),
+            Ok(None) => Step::End(Rehearsed::Unchanged),
             Err(message) => undetermined(panicked(message), Obstacle::Event),
         };
         (rehearsal, step)

@@ -85,6 +85,7 @@ impl CrmConnector for Toy {
             }
             (_, 204) => Verdict::Unchanged { remote_id: None },
             (_, 400) => Verdict::Reject(reason()),
+            (_, 413) => return Progress::Split(reason()),
             (_, 401) => Verdict::Unauthenticated(reason()),
             (_, 409) => {
                 Verdict::Await { reason: reason(), reference: Reference { kind: "account".into(), id: "7".into() } }
@@ -93,6 +94,10 @@ impl CrmConnector for Toy {
             _ => Verdict::Retry { reason: reason(), after: None },
         };
         Progress::Done(Verdicts::all(batch, verdict))
+    }
+
+    fn ignores(&self, event: &Event) -> bool {
+        event.id() == "ignored"
     }
 
     fn references(&self, _: &Event) -> Vec<Reference> {
@@ -205,6 +210,8 @@ fn an_intent_shows_what_the_connector_tells() {
     assert!(intent.writes.is_empty() && !intent.may_write(), "it tells, and there is no write");
     assert!(intents(&record(&json_of("silent", "record.created")))[0].1.may_write());
     assert!(intents(&record(&json_of("blind", "record.created")))[0].1.may_write());
+    let ignored = intents(&record(&json_of("ignored", "record.deleted")))[0].1.clone();
+    assert!(ignored.ignored && !ignored.may_write());
     // A replay goes to one destination, as in a run.
     told.headers.push((REPLAY_DESTINATION.to_owned(), Some(Bytes::from_static(b"other"))));
     assert_eq!(intents(&told)[0].0, "other");
@@ -275,6 +282,8 @@ fn a_rehearsal_without_a_write() {
     let end = |id, status| rehearse(&event(id), &[(status, "")]).1;
     assert_eq!(end("e", 204), Rehearsed::Unchanged);
     assert!(matches!(end("e", 400), Rehearsed::Rejected(_)));
+    assert!(matches!(end("e", 413), Rehearsed::Rejected(_)), "a batch of one has its culprit");
+    assert_eq!(rehearse(&event("ignored"), &[]), (vec![], Rehearsed::Unchanged));
     assert!(matches!(end("e", 409), Rehearsed::Waits { reference, .. } if reference.id == "7"));
     for (status, expected) in [(401, Obstacle::Unauthenticated), (429, Obstacle::Throttled), (500, Obstacle::Event)] {
         assert!(

@@ -26,6 +26,12 @@ const TESTS: &str = r#"
 name = "customers go to the CRM"
 event_file = "gold.json"
 route = ["crm"]
+target = "customer_account"
+fields = { correlation_id = "1", u_tier = "1" }
+requests = [
+    { method = "POST", path = "/api/now/table/customer_account", body = { correlation_id = "1", u_tier = "1" } },
+    { method = "PATCH", body = { u_tier = "1" } },
+]
 
 [[tests]]
 name = "there is no bronze"

@@ -98,11 +98,31 @@ async fn a_live_plan_reads_and_writes_nothing() {
     assert_eq!(lives[0]["request"]["body"]["name"], "Customer 1");
     let path_of = |live: &Value| live["request"]["path"].as_str().unwrap().to_owned();
     assert!(path_of(&lives[1]).contains(known.sys_id()), "{lives:#?}");
+    let renamed = &lives[1]["differences"];
+    assert!(
+        renamed.as_array().unwrap().contains(&serde_json::json!({
+            "field": "name", "before": "Old", "after": "Customer 2"
+        })),
+        "{renamed:#}"
+    );
     let ledger = crm.ledger();
     assert!(ledger.len() >= 3 && ledger.iter().all(|entry| entry.method == "GET"), "{ledger:#?}");
     assert!(crm.effects("customer_account").is_empty() && crm.count("customer_account") == 1);
     let said = out(&planned) + &err(&planned);
     assert!(!said.contains("secret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_plan_of_what_the_crm_holds_already_changes_nothing() {
+    let crm = ServiceNow::start(Options::default()).await.unwrap();
+    crm.insert("customer_account", &[("correlation_id", "c2"), ("name", "Customer 2")]).unwrap();
+    let events = file(&event(2, "updated"));
+    let arguments = ["plan", events.path().to_str().unwrap(), "--live"];
+    let planned = in_peace(&crm_variables(crm.base_url(), "secret"), &arguments).await;
+    assert_eq!(planned.status.code(), Some(0), "{}{}", out(&planned), err(&planned));
+    let text = out(&planned);
+    assert!(text.contains("servicenow → customer_account") && text.contains("from /name"), "{text}");
+    assert!(text.ends_with("1 event: 1 would change nothing\n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

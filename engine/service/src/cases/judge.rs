@@ -51,6 +51,11 @@ pub(crate) fn judge(case: &Case, plan: &Plan) -> Vec<Mismatch> {
             found.extend(target.map(|target| Mismatch::new("target", target, &preview.target)));
             found.extend(fields.iter().flat_map(|fields| judge_fields(fields, preview)));
         }
+        None if intent.ignored => {
+            let none = Preview::default();
+            found.extend(fields.iter().flat_map(|fields| judge_fields(fields, &none)));
+            found.extend(case.target.iter().map(|target| Mismatch::new("target", target, "nothing is to be done")));
+        }
         None if fields.is_some() || case.target.is_some() => {
             found.push(Mismatch::new("preview", "fields", "the connector does not tell what it would write"));
         }

@@ -23,6 +23,7 @@ fn intent() -> Intent {
             write("create", Method::Post, "/accounts?echo=1").json(&json!({ "name": "Ada" })),
             write("update", Method::Patch, "/accounts/1").json(&json!({ "name": "Ada" })),
         ],
+        ignored: false,
     }
 }
 
@@ -66,6 +67,8 @@ fn what_is_written() {
     let silent = plan(vec![("crm", Ok(Intent::default()))]);
     assert_eq!(judged("requests = []", &silent), [""; 0]);
     assert!(judged("fields = {}", &silent)[0].contains("does not tell"));
+    let ignored = plan(vec![("crm", Ok(Intent { ignored: true, ..Intent::default() }))]);
+    assert_eq!(judged("fields = {}\nrequests = []", &ignored), [""; 0], "nothing is written");
     let two = plan(vec![("crm", Ok(intent())), ("erp", Err(refusal(FailureKind::Unmappable, "missing_value")))]);
     assert_eq!(judged("target = 'accounts'\ndestination = 'crm'", &two), [""; 0]);
     assert!(judged("target = 'accounts'", &two)[0].ends_with("crm, erp"));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use syncline_engine::auth::{EnvAndFiles, SecretSource};
 use syncline_engine::plan::{Obstacle, Reader, Rehearsal, Rehearsed, Step};
 use syncline_engine::state::{MemoryStore, StateStore};
@@ -67,11 +68,16 @@ async fn look(config: &Config, planned: &Planned, opened: watch::Receiver<Opened
     if let Err(fault) = reader.sign_in().await {
         return findings.push(faulty("credentials", address, &fault));
     }
-    let (finding, goes_on) = accepted(planned.connector.as_ref(), &reader).await;
-    findings.push(finding);
-    if goes_on {
-        findings.extend(reader.examine().await);
+    let accepted = accepted(planned.connector.as_ref(), &reader).await;
+    let is_tried = accepted.is_some();
+    let goes_on = accepted.as_ref().is_none_or(|(_, goes_on)| *goes_on);
+    findings.extend(accepted.map(|(finding, _)| finding));
+    let found = if goes_on { reader.examine().await } else { Vec::new() };
+    if !is_tried && found.is_empty() {
+        let message = "were not tried: the connector begins with a write, and has nothing else to ask";
+        findings.push(Finding::warning("credentials", message, "Try an event."));
     }
+    findings.extend(found);
 }
 
 /// The open store, once that is known.
@@ -100,23 +106,22 @@ async fn secrets(planned: &Planned, findings: &mut Vec<Finding>) -> bool {
     all
 }
 
-/// Looks up what nobody has, and sees what the connector makes of the answer. Gives whether more can be asked.
-async fn accepted(connector: &dyn CrmConnector, reader: &Reader) -> (Finding, bool) {
+/// Looks up what nobody has, and sees what the connector makes of the answer. Gives whether more can be asked;
+/// nothing where no event begins with a read.
+async fn accepted(connector: &dyn CrmConnector, reader: &Reader) -> Option<(Finding, bool)> {
     const SUBJECT: &str = "credentials";
-    let untried = || Finding::warning(SUBJECT, "were not tried: the connector begins with a write", "Try an event.");
-    let Some(event) = connector.entity_types().first().map(|kind| Event::tombstone(kind, NOBODY, NOBODY)) else {
-        return (untried(), true);
-    };
-    if connector.accepts(&event).is_err() {
-        return (untried(), true);
-    }
-    let (mut rehearsal, step) = Rehearsal::begin(connector, &event);
-    let Step::Ask(read, _) = step else { return (untried(), true) };
+    let events: Vec<_> = connector.entity_types().into_iter().flat_map(nobodys).collect();
+    let begun = events.iter().filter(|event| connector.accepts(event).is_ok());
+    let (mut rehearsal, read) =
+        begun.map(|event| Rehearsal::begin(connector, event)).find_map(|begun| match begun {
+            (rehearsal, Step::Ask(read, _)) => Some((rehearsal, read)),
+            _ => None,
+        })?;
     let step = match reader.get(&read).await {
         Ok(reply) => rehearsal.replied(&reply),
-        Err(fault) => return (faulty(SUBJECT, reader.destination(), &fault), false),
+        Err(fault) => return Some((faulty(SUBJECT, reader.destination(), &fault), false)),
     };
-    match step {
+    Some(match step {
         Step::End(Rehearsed::Undetermined { reason, obstacle: Obstacle::Unauthenticated }) => {
             let remedy =
                 "Correct the secrets, or the user's rights in the CRM; docs/reason-codes.md explains the code.";
@@ -131,7 +136,14 @@ async fn accepted(connector: &dyn CrmConnector, reader: &Reader) -> (Finding, bo
             (Finding::warning(SUBJECT, message, "docs/reason-codes.md explains the code."), true)
         }
         _ => (Finding::fine(SUBJECT, "are accepted"), true),
-    }
+    })
+}
+
+/// Events about nobody: a delete, and one that creates or updates, where deletes do nothing.
+fn nobodys(kind: &str) -> Vec<Event> {
+    let upsert = json!({ "event_id": NOBODY, "idempotency_key": NOBODY, "entity": { "type": kind, "id": NOBODY } });
+    let upsert = Event::from_slice(upsert.to_string().as_bytes()).ok();
+    std::iter::once(Event::tombstone(kind, NOBODY, NOBODY)).chain(upsert).collect()
 }
 
 /// A request without an answer, in words.

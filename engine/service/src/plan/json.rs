@@ -51,6 +51,7 @@ fn part(part: &Part) -> Value {
         Err(refusal) => drop(object.insert("dead_letter".to_owned(), refused(refusal))),
         Ok(intent) => {
             object.insert("preview".to_owned(), intent.preview.as_ref().map_or(Value::Null, preview));
+            object.insert("ignored".to_owned(), intent.ignored.into());
             object.insert("references".to_owned(), intent.references.iter().map(reference).collect());
             object.insert("possible_writes".to_owned(), intent.writes.iter().map(request).collect());
         }

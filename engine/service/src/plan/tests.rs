@@ -23,6 +23,7 @@ fn intent() -> Intent {
             Outbound::new("create", Method::Post, "/accounts".into(), Replay::Unsafe).json(&json!({ "name": "Ada" })),
             Outbound::new("delete", Method::Delete, "/accounts/1".into(), Replay::Safe),
         ],
+        ignored: false,
     }
 }
 

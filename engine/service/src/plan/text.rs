@@ -68,6 +68,7 @@ fn possible(intent: &Intent, lines: &mut Vec<String>) {
         [] if intent.may_write() => {
             lines.push("    the connector does not tell what it would write; --live finds out".to_owned());
         }
+        [] if intent.ignored => lines.push("    nothing is to be done about it".to_owned()),
         [] => lines.push("    nothing would be written".to_owned()),
         [one] => {
             lines.push("    may send".to_owned());

@@ -132,24 +132,23 @@ impl Board {
         self.lock().stopping = true;
     }
 
+    /// Whoever has read the line in the log finds the same in the status.
     pub(super) fn source(&self, health: SourceHealth) {
-        match &health {
+        self.lock().source = Some(health.clone());
+        match health {
             SourceHealth::Ready => info!("the source is ready"),
             SourceHealth::Impaired(problem) => error!(problem, "the source is impaired; it goes on trying"),
         }
-        self.lock().source = Some(health);
     }
 
     pub(super) fn letters(&self, problem: Option<String>) {
-        let mut inner = self.lock();
-        if inner.letters.as_ref() != Some(&problem) {
-            match &problem {
-                None => info!("the dead letter queue is ready"),
-                Some(problem) => {
-                    error!(problem, "the dead letter queue does not work; consumption holds when it is needed")
-                }
+        let before = self.lock().letters.replace(problem.clone());
+        match problem {
+            problem if before.as_ref() == Some(&problem) => {}
+            None => info!("the dead letter queue is ready"),
+            Some(problem) => {
+                error!(problem, "the dead letter queue does not work; consumption holds when it is needed")
             }
-            inner.letters = Some(problem);
         }
     }
 

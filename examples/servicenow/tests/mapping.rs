@@ -115,3 +115,24 @@ fn no_tests_are_no_success() {
     assert!(out(&tested).contains("/no/such/folder: can't be read"), "{}", out(&tested));
     assert_eq!(run(&[], &["test"]).status.code(), Some(2), "a wrong configuration, as everywhere");
 }
+
+/// What `docs/mapping-example.md` shows.
+#[test]
+fn the_worked_example_passes_its_tests_and_plans_what_the_page_shows() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = folder.join("mapping");
+    let config = example.join("syncline.toml");
+    let tested = run(&[], &["test", "--config", config.to_str().unwrap()]);
+    assert_eq!(tested.status.code(), Some(0), "{}{}", out(&tested), err(&tested));
+    assert!(out(&tested).ends_with("5 passed, 0 failed\n"), "{}", out(&tested));
+    let event = example.join("tests/events/company.json");
+    let planned = run(&[], &["plan", "--config", config.to_str().unwrap(), event.to_str().unwrap()]);
+    assert_eq!(planned.status.code(), Some(2), "{}", err(&planned));
+    let page = fs::read_to_string(folder.join("../../docs/mapping-example.md")).unwrap();
+    for line in out(&planned).lines().skip(1).filter(|line| !line.contains("?sysparm_fields=")) {
+        assert!(page.contains(line.trim_end()), "the page lacks: {line}");
+    }
+    for file in [config, event] {
+        assert!(page.contains(fs::read_to_string(&file).unwrap().trim_end()), "the page lacks {}", file.display());
+    }
+}

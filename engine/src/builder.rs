@@ -18,7 +18,8 @@ use crate::destination::Destination;
 use crate::dlq::{DeadLetterError, DeadLetterSink, KafkaDeadLetters, KafkaDeadLettersOptions};
 use crate::handle::EngineHandle;
 use crate::plan::{Planner, Reader};
-use crate::runtime::{Board, Drivers, LaneRuntime, Pulse, RunReport, Runtime, Shutdown, Waiting};
+use crate::registry::{Registry, Rules, SchemaSource};
+use crate::runtime::{Board, Drivers, LaneRuntime, Pulse, RunReport, Runtime, Schemas, Shutdown, Waiting};
 use crate::source::{EventSource, KafkaOptions, KafkaSource, SourceError};
 use crate::state::{MemoryStore, StateStore};
 use crate::transport::cookies::CookieJars;
@@ -96,6 +97,7 @@ pub struct EngineBuilder {
     versions: BTreeMap<String, VersionPolicy>,
     envelope: Envelope,
     schemas: PayloadSchemas,
+    registry: Option<Registry>,
     kafka: Option<KafkaOptions>,
     kafka_letters: Option<KafkaDeadLettersOptions>,
     source: Option<Box<dyn EventSource>>,
@@ -179,6 +181,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Reads values in the Confluent wire format with schemas from there. Default: all values are plain
+    /// JSON.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
     /// Reads from Kafka, and keeps dead letters there.
     pub fn kafka(mut self, source: KafkaOptions, letters: KafkaDeadLettersOptions) -> Self {
         self.kafka = Some(source);
@@ -249,10 +258,12 @@ impl EngineBuilder {
         let store = self.state_store();
         let config = self.core_config(&store)?;
         let transports = self.transports()?;
+        let registry = self.registry.map(|registry| transports.registry(registry, &store)).transpose()?;
         let mut runtimes = Vec::new();
         for destination in &self.destinations {
             runtimes.push(Arc::new(transports.lane(destination, &store)?));
         }
+        let event_bytes = config.limits.event_bytes;
         let now = Now { mono: Duration::ZERO, wall: SystemTime::now() };
         let core = Core::new(config, self.seed.unwrap_or_else(|| fastrand::u64(..)), now)?;
         let missing =
@@ -268,6 +279,7 @@ impl EngineBuilder {
             (None, None) => return Err(missing("source")),
         };
         let board = Arc::new(Board::new(runtimes.iter().map(|lane| Arc::clone(&lane.destination))));
+        let schemas = registry.map(|(source, rules)| Schemas::new(source, rules, event_bytes, Arc::clone(&board)));
         let pulse = Arc::new(Pulse::new(source.session_timeout()));
         let (controls, controlled) = mpsc::unbounded_channel();
         let handle = EngineHandle::new(Arc::clone(&board), controls);
@@ -279,7 +291,7 @@ impl EngineBuilder {
             shutdown: self.shutdown.unwrap_or_else(|| Box::pin(std::future::pending())),
             board,
             close_deadline: CLOSE_DEADLINE,
-            waiting: Waiting::default(),
+            waiting: Waiting::new(schemas),
             controlled,
         };
         Ok(Engine { runtime, handle })
@@ -425,6 +437,22 @@ impl Transports {
             entity_types: connector.entity_types().into_iter().map(str::to_owned).collect(),
             cookies,
         })
+    }
+
+    /// What gives schemas, and how values are treated.
+    fn registry(
+        &self,
+        registry: Registry,
+        store: &Arc<dyn StateStore>,
+    ) -> Result<(Arc<dyn SchemaSource>, Rules), EngineError> {
+        let rules = registry.rules();
+        let transport = self.of(registry.auth().unwrap_or(&Auth::None {}));
+        let seams = |transport, timeout| {
+            let (secrets, store) = (Arc::clone(&self.secrets), Arc::clone(store));
+            Seams { secrets, transport, store, timeout }
+        };
+        let source = registry.connect(transport, seams);
+        Ok((source.map_err(|what| EngineError::Config(format!("the schema registry: {what}")))?, rules))
     }
 
     fn of(&self, auth: &Auth) -> Arc<dyn HttpTransport> {

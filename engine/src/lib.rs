@@ -24,7 +24,7 @@
 //!
 //! What is decided is decided in [`core`], a pure state machine; the other modules are drivers
 //! behind the seams [`source::EventSource`], [`state::StateStore`], [`dlq::DeadLetterSink`],
-//! [`transport::HttpTransport`] and [`auth::SecretSource`].
+//! [`transport::HttpTransport`], [`auth::SecretSource`] and [`registry::SchemaSource`].
 
 pub mod auth;
 mod builder;
@@ -35,6 +35,7 @@ mod handle;
 mod kafka;
 pub mod plan;
 pub mod record;
+pub mod registry;
 mod runtime;
 #[cfg(test)]
 mod simulation;

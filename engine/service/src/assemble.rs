@@ -55,6 +55,9 @@ pub(crate) fn engine(config: &Config, store: Arc<dyn StateStore>, waits: &Waits)
         .shared_store(store)
         .http(http(&settings.http))
         .kafka(source, letters);
+    if let Some(registry) = &config.registry {
+        builder = builder.registry(registry.clone());
+    }
     for planned in &config.destinations {
         let timeout = milliseconds(settings.http.timeout_ms);
         let mut destination = destination(planned, settings.delivery.on_outage).timeout(timeout);

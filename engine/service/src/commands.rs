@@ -65,6 +65,7 @@ pub(crate) fn policy(config: &Config) -> Vec<String> {
         }
     }
     lines.extend(schemas(config));
+    lines.extend(config.settings.registry.summary());
     lines.push(format!("state: {}", config.settings.state.place()));
     lines.push(match config.admin {
         Some(address) => format!("admin: http://{address}"),

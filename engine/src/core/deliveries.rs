@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use syncline_sdk::{Event, Item, Reason, Remembered};
 use uuid::Uuid;
 
@@ -101,14 +102,18 @@ impl Delivery {
 }
 
 impl Core {
-    /// A record begins its way.
-    pub(super) fn admit(&mut self, record: Record) {
+    /// A record begins its way. Its value is the event's JSON, unless that is given.
+    pub(super) fn admit(&mut self, record: Record, json: Option<Result<Bytes, Reason>>) {
         let Some((epoch, place)) = self.deliver(&record.partition, record.offset) else {
             self.fact(Fact::UnexpectedRecord { partition: record.partition, offset: record.offset });
             return;
         };
         // What the event takes is in there, too: it lives as long as the record.
-        let size = record.size() + record.value.as_deref().map_or(0, weight);
+        let size = record.size()
+            + match &json {
+                Some(json) => json.as_deref().map_or(0, weight),
+                None => record.value.as_deref().map_or(0, weight),
+            };
         self.load.records += 1;
         self.load.bytes += size;
         self.load.changed |= self.load.records >= self.config.limits.in_flight_records
@@ -117,7 +122,7 @@ impl Core {
         let record = Arc::new(record);
         let tracked = TrackedRecord { record: Arc::clone(&record), epoch, place, size, left: 1, given_up: false };
         self.records.insert(id, tracked);
-        match self.config.route(&self.intake, &record, size) {
+        match self.config.route(&self.intake, &record, json, size) {
             Ok(Routed { event, lanes, replay }) => self.enqueue_all(id, &lanes, &event, replay),
             Err(Refused { event, kind, reason }) => self.refuse_record(id, event, kind, reason),
         }

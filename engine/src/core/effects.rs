@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use syncline_sdk::{Event, Outbound, Reason, Reply};
 use uuid::Uuid;
 
@@ -36,6 +37,17 @@ pub enum Input {
     Assigned(Vec<TopicPartition>),
     /// A record of one of our partitions.
     Record(Record),
+    /// A record of one of our partitions whose value isn't JSON itself: the JSON that it stands for, or
+    /// why there is none. Dead letters hold the value.
+    Decoded(Record, Result<Bytes, Reason>),
+    /// So many records, with so many bytes, wait outside for what they can't be read without: they count
+    /// towards the limits at which partitions pause. It holds until it is told anew.
+    Held {
+        /// How many.
+        records: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
     /// These partitions are to be given away: finish, then [`Effects::released`].
     Revoking(Vec<TopicPartition>),
     /// These partitions are someone else's already.

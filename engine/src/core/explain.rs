@@ -21,7 +21,7 @@ const ADDITIONAL: &str = "additionalProperties";
 /// All failures as one text of at most [`Reason::MESSAGE_BYTES`], in the order of their places:
 /// ``at `/payload/email`: the value is shorter than 3 characters (minLength); …``. `base` is the
 /// pointer to the value. `None` where there is none.
-pub(super) fn explain<'e>(base: &str, errors: impl IntoIterator<Item = ValidationError<'e>>) -> Option<String> {
+pub(crate) fn explain<'e>(base: &str, errors: impl IntoIterator<Item = ValidationError<'e>>) -> Option<String> {
     let mut failures = BTreeSet::new();
     let mut total = 0_usize;
     for error in errors {
@@ -52,7 +52,7 @@ pub(super) fn explain<'e>(base: &str, errors: impl IntoIterator<Item = Validatio
 }
 
 /// A text from outside on one line, cut to so many characters.
-pub(super) fn shown(text: &str, characters: usize) -> String {
+pub(crate) fn shown(text: &str, characters: usize) -> String {
     let mut shown: String = text
         .chars()
         .take(characters)

@@ -24,6 +24,10 @@ pub(crate) struct Intake {
 /// How many times its largest length an event may take in memory.
 const WORST_WEIGHT: usize = 16;
 
+/// What a value may be that begins with a zero.
+const WIRE_FORMAT: &str = "; it begins with a zero, as in the Confluent wire format, which needs a schema registry to \
+                           be configured";
+
 /// Why a record is no event that can be delivered.
 pub(crate) type Refusal = (FailureKind, Reason);
 
@@ -46,9 +50,14 @@ impl Intake {
 
     /// The event that a record holds.
     pub(crate) fn admit(&self, record: &Record) -> Result<Event, Refusal> {
-        let Some(value) = &record.value else {
-            return self.tombstone(record);
-        };
+        match &record.value {
+            None => self.tombstone(record),
+            Some(value) => self.admit_json(value),
+        }
+    }
+
+    /// The event that a JSON text is.
+    pub(crate) fn admit_json(&self, value: &[u8]) -> Result<Event, Refusal> {
         if value.len() > self.max_bytes {
             let message = format!("the value has {} bytes; at most {} are accepted", value.len(), self.max_bytes);
             return Err(invalid("event_too_large", message));
@@ -60,7 +69,8 @@ impl Intake {
         }
         let event = Event::from_slice(value).map_err(|error| {
             if error.not_json {
-                return invalid("invalid_json", error.message);
+                let hint = if value.first() == Some(&0) { WIRE_FORMAT } else { "" };
+                return invalid("invalid_json", error.message + hint);
             }
             invalid("invalid_event", self.explain(value).unwrap_or(error.message))
         })?;
@@ -151,6 +161,9 @@ mod tests {
     fn refusals_name_the_place_and_the_rule_and_repeat_no_data() {
         assert_eq!(refusal(b"{").code, "invalid_json");
         assert_eq!(refusal(b"\xff").code, "invalid_json");
+        assert!(!refusal(b"{").message.contains("registry"));
+        let framed = refusal(b"\0\0\0\0\x01{}");
+        assert!(framed.code == "invalid_json" && framed.message.contains("schema registry"), "{framed}");
         assert_eq!(refusal(&[b' '; 1001]).code, "event_too_large");
         assert_eq!(refusal(format!(r#"{{"payload":[{}]}}"#, "{},".repeat(300)).as_bytes()).code, "event_too_large");
         let reason = refusal(br#"{"event_id":4711,"entity":{"id":true}}"#);

@@ -62,13 +62,16 @@ pub use effects::{
     SendRequest,
 };
 pub use envelope::{Envelope, envelope_schema};
+pub(crate) use explain::{explain, shown};
 pub use failure::{DeadLetter, Failure, FailureKind, LetterId, Target};
 pub use lanes::LaneStatus;
 pub use pace::{BudgetStatus, PaceOptions, Quota, Rate};
 pub use retry::{Jitter, LONGEST_WAIT, RetrySchedule};
+pub(crate) use schemas::validator;
 pub use schemas::{PayloadSchema, PayloadSchemas, SchemaError, SchemaErrors, SchemaVersion, UnknownSchema};
 pub use shadow::{ShadowOutcome, compare};
 pub use version::{EqualVersion, VersionPolicy, VersionRule};
+pub(crate) use weight::weight;
 
 use crate::record::TopicPartition;
 use calls::Call;
@@ -80,7 +83,6 @@ use letters::Letter;
 use partitions::Partition;
 use store::StoreGate;
 use timers::Timers;
-pub(crate) use weight::weight;
 
 /// The state machine.
 #[derive(Debug)]
@@ -117,6 +119,8 @@ pub struct Core {
 struct Load {
     records: usize,
     bytes: usize,
+    /// Records that wait outside, and their bytes.
+    held: (usize, usize),
     /// Whether pauses have to be looked at again.
     changed: bool,
     /// Whether some partition is paused, so that a record's end may resume it.
@@ -189,7 +193,9 @@ impl Core {
         self.now = now;
         match input {
             Input::Assigned(partitions) => self.assign(partitions),
-            Input::Record(record) => self.admit(record),
+            Input::Record(record) => self.admit(record, None),
+            Input::Decoded(record, json) => self.admit(record, Some(json)),
+            Input::Held { records, bytes } => self.held_outside(records, bytes),
             Input::Revoking(partitions) => self.revoke(partitions),
             Input::Lost(partitions) => self.lose(&partitions),
             Input::Token(ids, token) => self.token_given(ids, token),
@@ -255,6 +261,11 @@ impl Core {
     #[must_use]
     pub fn in_flight_bytes(&self) -> usize {
         self.load.bytes
+    }
+
+    fn held_outside(&mut self, records: usize, bytes: usize) {
+        self.load.held = (records, bytes);
+        self.load.changed = true;
     }
 
     fn fire(&mut self, timer: Timer) {

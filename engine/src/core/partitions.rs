@@ -241,8 +241,8 @@ impl Core {
                 continue;
             }
             let full = store_down
-                || level(load.records, limits.in_flight_records, partition.paused)
-                || level(load.bytes, limits.in_flight_bytes, partition.paused)
+                || level(load.records.saturating_add(load.held.0), limits.in_flight_records, partition.paused)
+                || level(load.bytes.saturating_add(load.held.1), limits.in_flight_bytes, partition.paused)
                 || level(partition.watermark.span(), limits.partition_span, partition.paused);
             if full != partition.paused {
                 partition.paused = full;

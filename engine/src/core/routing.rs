@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use syncline_sdk::{Event, Reason};
 
 use super::config::{CoreConfig, CoreError, REPLAY_DESTINATION};
@@ -36,9 +37,21 @@ impl CoreConfig {
         Intake::new(self.limits.event_bytes, self.envelope, &self.routes).map_err(CoreError)
     }
 
-    /// Parses, validates and routes. `size` is what the record and its event take in memory.
-    pub(crate) fn route(&self, intake: &Intake, record: &Record, size: usize) -> Result<Routed, Refused> {
-        let event = match intake.admit(record) {
+    /// Parses, validates and routes. The value is the event's JSON, unless that, or why there is none, is
+    /// given; `size` is what the record and its event take in memory.
+    pub(crate) fn route(
+        &self,
+        intake: &Intake,
+        record: &Record,
+        json: Option<Result<Bytes, Reason>>,
+        size: usize,
+    ) -> Result<Routed, Refused> {
+        let admitted = match json {
+            None => intake.admit(record),
+            Some(Ok(json)) => intake.admit_json(&json),
+            Some(Err(reason)) => Err((FailureKind::Invalid, reason)),
+        };
+        let event = match admitted {
             Ok(event) => Arc::new(event),
             Err((kind, reason)) => return Err(Refused { event: None, kind, reason }),
         };

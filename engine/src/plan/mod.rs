@@ -91,7 +91,7 @@ impl Planner {
     #[must_use]
     pub fn plan(&self, record: &Record) -> Plan {
         let size = record.size() + record.value.as_deref().map_or(0, weight);
-        match self.config.route(&self.intake, record, size) {
+        match self.config.route(&self.intake, record, None, size) {
             Ok(routed) => {
                 let lanes = routed.lanes.iter().filter_map(|lane| self.config.lanes.get(*lane));
                 let planned = lanes.map(|lane| Planned {

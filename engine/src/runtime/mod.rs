@@ -8,8 +8,10 @@ mod holds;
 mod observe;
 mod pulse;
 mod quiet;
+mod schemas;
 mod status;
 mod tell;
+mod waiting;
 mod work;
 
 use std::collections::VecDeque;
@@ -27,14 +29,16 @@ use tracing::{info, warn};
 pub use observe::describe_metrics;
 pub(crate) use pulse::Pulse;
 pub(crate) use quiet::Quiet;
+pub(crate) use schemas::Schemas;
 pub(crate) use status::Board;
 pub use status::{BudgetState, DestinationStatus, EngineStatus};
+pub(crate) use waiting::Waiting;
 pub(crate) use work::LaneRuntime;
 
 use crate::EngineError;
 use crate::core::{Core, Drained, Effects, Fact, Input, Now};
 use crate::dlq::DeadLetterSink;
-use crate::record::{Record, TopicPartition};
+use crate::record::TopicPartition;
 use crate::source::{Closed, EventSource, SourceEvent};
 use crate::state::StateStore;
 use heal::Healer;
@@ -66,30 +70,6 @@ pub(crate) struct Runtime {
     pub(crate) waiting: Waiting,
     /// What people ask for.
     pub(crate) controlled: mpsc::UnboundedReceiver<Input>,
-}
-
-/// Records that have come and find no room in the core: a paused partition gives no more, but what
-/// was under way still comes. They wait as they are, as parsing them can take many times their size.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting(VecDeque<Record>);
-
-impl Waiting {
-    fn push(&mut self, record: Record) {
-        self.0.push_back(record);
-    }
-
-    fn feed(&mut self, core: &mut Core, now: Now) {
-        while !core.is_full()
-            && let Some(record) = self.0.pop_front()
-        {
-            core.handle(now, Input::Record(record));
-        }
-    }
-
-    /// They come again, here or elsewhere.
-    fn drop_those_of(&mut self, partitions: &[TopicPartition]) {
-        self.0.retain(|record| !partitions.contains(&record.partition));
-    }
 }
 
 /// What carries out the core's effects.
@@ -180,6 +160,7 @@ impl Runtime {
                     inputs.push_back(input);
                 }
                 _ = answered.recv_many(&mut answer_buffer, ANSWERS) => inputs.extend(answer_buffer.drain(..)),
+                () = self.waiting.learn() => {}
                 result = self.source.receive(&mut received, EVENTS) => {
                     if let Err(error) = result {
                         return Err(EngineError::Source(error));
@@ -235,7 +216,7 @@ impl Runtime {
     fn stopping(&mut self) {
         info!("stopping: taking no more events, finishing what is under way");
         self.board.stopping();
-        self.waiting = Waiting::default();
+        self.waiting.clear();
     }
 
     fn source_event(&mut self, event: SourceEvent, inputs: &mut VecDeque<Input>) {

@@ -59,6 +59,7 @@ pub fn describe_metrics() {
     describe_counter!("syncline_dead_letter_failures_total", "Dead letters that the queue didn't take at once");
     describe_counter!("syncline_state_store_failures_total", "Calls that the state store didn't answer");
     describe_gauge!("syncline_state_store_up", "0 while the state store doesn't answer");
+    super::schemas::describe();
     describe_counter!(
         "syncline_unchecked_deliveries_total",
         "Events delivered without the state store, by destination"

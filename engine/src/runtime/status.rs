@@ -14,7 +14,8 @@ use crate::source::SourceHealth;
 /// How the engine is. Cheap to take; a copy, not a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EngineStatus {
-    /// Whether it is consuming: assigned, and the dead letter queue and the state store work.
+    /// Whether it is consuming: assigned, and the dead letter queue, the state store and the schema
+    /// registry work.
     pub ready: bool,
     /// Whether it has been told to stop.
     pub stopping: bool,
@@ -26,6 +27,8 @@ pub struct EngineStatus {
     pub dead_letter_problem: Option<String>,
     /// What is wrong with the state store.
     pub state_store_problem: Option<String>,
+    /// What is wrong with the schema registry, where records wait for it.
+    pub registry_problem: Option<String>,
     /// Partitions that are ours, such as `topic[3]`.
     pub partitions: Vec<String>,
     /// The destinations.
@@ -85,6 +88,7 @@ struct Inner {
     /// `None` before the first check.
     letters: Option<Option<String>>,
     store: Option<String>,
+    registry: Option<String>,
     partitions: BTreeSet<TopicPartition>,
     destinations: Vec<DestinationStatus>,
     in_flight: (usize, usize),
@@ -107,7 +111,11 @@ impl Board {
         let inner = self.lock();
         let source_ready = inner.source == Some(SourceHealth::Ready);
         EngineStatus {
-            ready: source_ready && inner.letters == Some(None) && inner.store.is_none() && !inner.stopping,
+            ready: source_ready
+                && inner.letters == Some(None)
+                && inner.store.is_none()
+                && inner.registry.is_none()
+                && !inner.stopping,
             stopping: inner.stopping,
             source_ready,
             source_problem: match &inner.source {
@@ -120,6 +128,7 @@ impl Board {
                 None => Some("not checked yet".to_owned()),
             },
             state_store_problem: inner.store.clone(),
+            registry_problem: inner.registry.clone(),
             partitions: inner.partitions.iter().map(ToString::to_string).collect(),
             destinations: inner.destinations.clone(),
             in_flight_events: inner.in_flight.0,
@@ -154,6 +163,10 @@ impl Board {
 
     pub(super) fn store(&self, problem: Option<String>) {
         self.lock().store = problem;
+    }
+
+    pub(super) fn registry(&self, problem: Option<String>) {
+        self.lock().registry = problem;
     }
 
     pub(super) fn assigned(&self, partitions: &[TopicPartition]) {

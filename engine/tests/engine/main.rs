@@ -12,6 +12,7 @@
 mod crowded;
 mod guest;
 mod parts;
+mod registry;
 mod schemas;
 
 use std::sync::Arc;

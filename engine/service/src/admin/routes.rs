@@ -65,6 +65,7 @@ fn reasons(status: &EngineStatus) -> Vec<String> {
     reasons.extend(status.source_problem.iter().map(|problem| format!("source: {problem}")));
     reasons.extend(status.dead_letter_problem.iter().map(|problem| format!("dead letter queue: {problem}")));
     reasons.extend(status.state_store_problem.iter().map(|problem| format!("state store: {problem}")));
+    reasons.extend(status.registry_problem.iter().map(|problem| format!("schema registry: {problem}")));
     reasons
 }
 

@@ -10,6 +10,7 @@ mod overlay;
 mod plain;
 pub(crate) mod problem;
 mod prove;
+pub(crate) mod registry;
 mod schema;
 pub(crate) mod schemas;
 pub(crate) mod state;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use syncline_engine::core::PayloadSchemas;
+use syncline_engine::registry::Registry;
 use syncline_sdk::{Registration, SecretRef};
 
 use model::Settings;
@@ -74,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) destinations: Vec<Planned>,
     /// What payloads have to look like, compiled.
     pub(crate) schemas: PayloadSchemas,
+    /// Where the schemas of values in the wire format come from.
+    pub(crate) registry: Option<Registry>,
     /// Where the admin server listens, unless it is off.
     pub(crate) admin: Option<SocketAddr>,
     /// Which values were replaced by others.
@@ -185,6 +189,8 @@ fn missing_secrets(config: &Config, environment: &Environment) -> Vec<Problem> {
     if config.admin.is_some() {
         references.extend(config.settings.admin.token.iter().map(|token| ("/admin/token".to_owned(), token.clone())));
     }
+    let registry = config.settings.registry.secrets().into_iter();
+    references.extend(registry.map(|secret| ("/registry/auth".to_owned(), secret.clone())));
     let state = config.settings.state.secrets();
     references.extend(state.into_iter().map(|(pointer, secret)| (pointer.to_owned(), secret.clone())));
     let missing = references.into_iter().filter_map(|(pointer, secret)| match secret {

@@ -12,6 +12,7 @@ use syncline_engine::core::CoreLimits;
 use syncline_engine::transport::ProxyOption;
 use syncline_sdk::SecretRef;
 
+use super::registry::RegistrySection;
 use super::schemas::Schemas;
 use super::state::State;
 
@@ -37,6 +38,9 @@ pub(crate) struct Settings {
     /// What payloads and envelopes have to look like.
     #[serde(default)]
     pub(crate) schemas: Schemas,
+    /// Where the schemas of values in the Confluent wire format come from.
+    #[serde(default)]
+    pub(crate) registry: RegistrySection,
     /// Where it is remembered what was delivered.
     #[serde(default)]
     pub(crate) state: State,

@@ -50,6 +50,7 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration], folder: &
     check_http(&settings.http, written, &mut problems);
     settings.state.check(&mut problems);
     let schemas = settings.schemas.read(folder, &mut problems);
+    let registry = settings.registry.prove(&mut problems);
     if EnvFilter::builder().parse(&settings.log.level).is_err() {
         problems.push(Problem::new("/log/level", "expected a level such as `info`, or levels by module"));
     }
@@ -60,7 +61,7 @@ pub(crate) fn prove(tree: Value, connectors: &[&'static Registration], folder: &
     if problems.is_empty() {
         let destinations = destinations.into_iter().map(|(_, planned)| planned).collect();
         let (notes, missing_secrets) = (Vec::new(), Vec::new());
-        Ok(Config { settings, destinations, schemas, admin, notes, missing_secrets, file: None })
+        Ok(Config { settings, destinations, schemas, registry, admin, notes, missing_secrets, file: None })
     } else {
         Err(problems)
     }

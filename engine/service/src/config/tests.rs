@@ -1,4 +1,5 @@
 mod mapping;
+mod registry;
 mod schemas;
 mod treatment;
 

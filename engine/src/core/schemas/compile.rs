@@ -53,6 +53,35 @@ pub(super) fn compile(schemas: &[PayloadSchema]) -> Result<Vec<Validator>, Vec<S
     if errors.is_empty() { Ok(validators) } else { Err(errors) }
 }
 
+/// One validator for a JSON Schema that is given as text, under `name`. What it refers to is in `others`, by
+/// the names that it uses: URIs, or paths relative to its `$id` or its name.
+///
+/// # Errors
+/// A sentence for people.
+pub(crate) fn validator<'s>(
+    name: &'s str,
+    schema: &'s str,
+    others: impl IntoIterator<Item = (&'s str, &'s str)>,
+) -> Result<Validator, String> {
+    let parse = |name: &str, text: &str| {
+        let said = |error: serde_json::Error| {
+            format!("{} is no JSON: see line {}, column {}", shown(name, 200), error.line(), error.column())
+        };
+        serde_json::from_str::<Value>(text).map_err(said)
+    };
+    let schema = parse(name, schema)?;
+    let id = schema.get("$id").and_then(Value::as_str).and_then(|id| uri::from_str(id.trim_end_matches('#')).ok());
+    let mut documents = vec![PayloadSchema::new(name, None, schema).named(name)];
+    for (name, text) in others {
+        let absolute = id.as_ref().and_then(|id| uri::resolve_against(&id.borrow(), name).ok());
+        let address = absolute.map_or_else(|| name.to_owned(), Uri::into_string);
+        documents.push(PayloadSchema::new(address.as_str(), None, parse(name, text)?).named(address.as_str()));
+    }
+    let mut validators =
+        compile(&documents).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    validators.drain(..).next().ok_or_else(|| "it has no validator".to_owned())
+}
+
 /// A schema, and where it is said to lie.
 struct Document<'s> {
     schema: &'s PayloadSchema,
@@ -70,8 +99,11 @@ fn documents<'s>(schemas: &'s [PayloadSchema], errors: &mut Vec<SchemaError>) ->
     schemas.iter().filter_map(document).collect()
 }
 
-/// `./a/../b.json` → `syncline:///b.json`
+/// `./a/../b.json` → `syncline:///b.json`; a URI is as it is.
 fn address(name: &str) -> String {
+    if name.contains("://") || name.starts_with("urn:") {
+        return name.to_owned();
+    }
     let mut segments = Vec::new();
     for segment in name.split('/') {
         match segment {

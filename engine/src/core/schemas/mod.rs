@@ -17,6 +17,7 @@ use serde_json::Value;
 use syncline_sdk::{Event, Operation, Reason};
 
 use super::explain::{self, explain};
+pub(crate) use compile::validator;
 pub use version::SchemaVersion;
 
 /// One JSON Schema (draft 2020-12) for the payloads of an entity type.

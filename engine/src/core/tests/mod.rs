@@ -12,6 +12,7 @@ mod schemas;
 mod shadow;
 mod store;
 mod toy;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

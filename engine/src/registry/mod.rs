@@ -114,7 +114,7 @@ pub struct Registry {
 
 #[derive(Debug, Clone)]
 enum Origin {
-    Http { url: String, auth: Auth, timeout: Duration },
+    Http { url: String, auth: Box<Auth>, timeout: Duration },
     Own(Arc<dyn SchemaSource>),
 }
 
@@ -150,7 +150,7 @@ impl Registry {
             (Some(_), Some(rest)) => format!("http://{rest}"),
             _ => checked,
         };
-        Ok(Self { origin: Origin::Http { url, auth, timeout }, rules: Rules::default() })
+        Ok(Self { origin: Origin::Http { url, auth: Box::new(auth), timeout }, rules: Rules::default() })
     }
 
     /// Schemas of one's own.
@@ -197,7 +197,7 @@ impl Registry {
         match self.origin {
             Origin::Own(source) => Ok(source),
             Origin::Http { url, auth, timeout } => {
-                let credentials = Credentials::new(NAME.into(), auth, seams(Arc::clone(&transport), timeout))?;
+                let credentials = Credentials::new(NAME.into(), *auth, seams(Arc::clone(&transport), timeout))?;
                 Ok(Arc::new(HttpRegistry::new(url, credentials, transport, timeout)))
             }
         }

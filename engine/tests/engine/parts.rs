@@ -1,6 +1,6 @@
 //! A source, a transport, a dead letter queue and a connector for tests.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ struct SourceInner {
     failure: Mutex<Option<String>>,
     session_timeout: Mutex<Option<Duration>>,
     commits: Mutex<Vec<i64>>,
+    paused: Mutex<BTreeSet<TopicPartition>>,
     changed: Notify,
     committed: Notify,
 }
@@ -67,6 +68,10 @@ impl Source {
 
     pub fn commits(&self) -> Vec<i64> {
         self.0.commits.lock().unwrap().clone()
+    }
+
+    pub fn paused(&self) -> usize {
+        self.0.paused.lock().unwrap().len()
     }
 
     pub async fn committed(&self, offset: i64) {
@@ -99,9 +104,13 @@ impl EventSource for Source {
         }
     }
 
-    fn pause(&mut self, _: Vec<TopicPartition>) {}
+    fn pause(&mut self, partitions: Vec<TopicPartition>) {
+        self.0.paused.lock().unwrap().extend(partitions);
+    }
 
-    fn resume(&mut self, _: Vec<TopicPartition>) {}
+    fn resume(&mut self, partitions: Vec<TopicPartition>) {
+        self.0.paused.lock().unwrap().retain(|partition| !partitions.contains(partition));
+    }
 
     fn store(&mut self, offsets: Vec<(TopicPartition, i64)>) {
         self.0.commits.lock().unwrap().extend(offsets.into_iter().map(|(_, offset)| offset));

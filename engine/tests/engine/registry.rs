@@ -225,6 +225,30 @@ async fn what_can_not_be_read_is_dead_lettered_with_its_bytes() {
     assert_eq!(transport.paths(), ["/e7", "/e9"]);
 }
 
+/// Memory stays bounded (D10), by count as by bytes.
+#[tokio::test(start_paused = true)]
+async fn partitions_pause_when_as_much_waits_as_may_be_in_flight() {
+    for (in_flight_records, in_flight_bytes) in [(100, 64 << 20), (10_000, 8_000)] {
+        let (source, transport, letters) = (Source::default(), Transport::default(), Letters::default());
+        let schemas = Schemas::default();
+        schemas.down(true);
+        source.give((0..50).map(|offset| framed(1, &event(offset, offset))));
+        let (builder, _stop) = super::builder(&source, &transport, &letters);
+        let limits = CoreLimits { in_flight_records, in_flight_bytes, ..CoreLimits::default() };
+        let engine = builder.limits(limits).registry(Registry::from_source(schemas.clone())).build().unwrap();
+        tokio::spawn(engine.run());
+        for_a_while(1).await;
+        assert_eq!(source.paused(), 0);
+        (50..100).for_each(|offset| source.push(SourceEvent::Record(framed(1, &event(offset, offset)))));
+        for_a_while(1).await;
+        assert_eq!(source.paused(), 1, "{in_flight_records} {in_flight_bytes}");
+        schemas.down(false);
+        source.committed(100).await;
+        for_a_while(1).await;
+        assert_eq!((source.paused(), transport.paths().len()), (0, 100));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn partitions_come_and_go_while_records_wait() {
     let (source, transport, letters) = (Source::default(), Transport::default(), Letters::default());

@@ -24,6 +24,7 @@ mod process;
 mod real;
 #[cfg(feature = "real-kafka")]
 mod real_faults;
+mod registry;
 mod schemas;
 mod secrets;
 mod sessions;

@@ -30,6 +30,15 @@ pub struct DeliveryId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub(crate) u64);
 
+/// A record whose value isn't JSON itself. Dead letters hold the value as it is.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The record.
+    pub record: Record,
+    /// The JSON that its value stands for, or why there is none.
+    pub json: Result<Bytes, Reason>,
+}
+
 /// What the core is told.
 #[derive(Debug)]
 pub enum Input {
@@ -37,9 +46,8 @@ pub enum Input {
     Assigned(Vec<TopicPartition>),
     /// A record of one of our partitions.
     Record(Record),
-    /// A record of one of our partitions whose value isn't JSON itself: the JSON that it stands for, or
-    /// why there is none. Dead letters hold the value.
-    Decoded(Record, Result<Bytes, Reason>),
+    /// A record of one of our partitions whose value isn't JSON itself.
+    Decoded(Box<Decoded>),
     /// So many records, with so many bytes, wait outside for what they can't be read without: they count
     /// towards the limits at which partitions pause. It holds until it is told anew.
     Held {

@@ -58,8 +58,8 @@ pub use config::{
     OnStoreOutage, REPLAY_DESTINATION,
 };
 pub use effects::{
-    Attempt, BudgetDraw, CallId, DeliveryId, Drained, Effects, EntityLookUp, Fact, Input, Now, Outcome, PauseReason,
-    SendRequest,
+    Attempt, BudgetDraw, CallId, Decoded, DeliveryId, Drained, Effects, EntityLookUp, Fact, Input, Now, Outcome,
+    PauseReason, SendRequest,
 };
 pub use envelope::{Envelope, envelope_schema};
 pub(crate) use explain::{explain, shown};
@@ -194,7 +194,7 @@ impl Core {
         match input {
             Input::Assigned(partitions) => self.assign(partitions),
             Input::Record(record) => self.admit(record, None),
-            Input::Decoded(record, json) => self.admit(record, Some(json)),
+            Input::Decoded(decoded) => self.admit(decoded.record, Some(decoded.json)),
             Input::Held { records, bytes } => self.held_outside(records, bytes),
             Input::Revoking(partitions) => self.revoke(partitions),
             Input::Lost(partitions) => self.lose(&partitions),

@@ -341,3 +341,51 @@ async fn fetch(
         tokio::time::sleep(THINK_AGAIN).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::record::TopicPartition;
+    use crate::registry::{RegisteredSchema, SchemaFormat};
+
+    /// Gives a schema of so many bytes for every id.
+    #[derive(Debug)]
+    struct Any(usize);
+
+    #[async_trait]
+    impl SchemaSource for Any {
+        async fn schema(&self, _: u32) -> Result<RegisteredSchema, SchemaSourceError> {
+            let schema = " ".repeat(self.0);
+            Ok(RegisteredSchema { format: SchemaFormat::Json, schema, references: Vec::new() })
+        }
+    }
+
+    fn record(id: u32) -> Record {
+        Record {
+            partition: TopicPartition::new("t", 0),
+            offset: 0,
+            key: None,
+            value: Some(Bytes::from([&[0][..], &id.to_be_bytes(), b"{}"].concat())),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
+        for (bytes, count, kept) in [(10, 1002, 1000), (4 << 20, 10, 8)] {
+            let board = Arc::new(Board::new(std::iter::empty()));
+            let mut schemas = Schemas::new(Arc::new(Any(bytes)), Rules::default(), 1000, board);
+            for id in 0..count {
+                assert!(matches!(schemas.read(&record(id)), Reading::Waits));
+                schemas.learn().await;
+                assert!(matches!(schemas.read(&record(id)), Reading::Json(Ok(json)) if json == "{}"));
+            }
+            assert_eq!((schemas.entries.len(), schemas.remembered.len()), (kept, kept));
+            assert!(schemas.bytes <= MOST_BYTES && schemas.tasks.len() <= 1);
+            assert!(matches!(schemas.read(&record(1)), Reading::Waits), "it is asked for again");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 
 use super::schemas::{Reading, Schemas};
-use crate::core::{Core, Input, Now};
+use crate::core::{Core, Decoded, Input, Now};
 use crate::record::{Record, TopicPartition};
 
 /// Records that have come and find no room in the core: a paused partition gives no more, but what
@@ -50,7 +50,7 @@ impl Waiting {
                 self.bytes = self.bytes.saturating_sub(record.size());
             }
             let input = match reading {
-                Reading::Json(json) => Input::Decoded(record, json),
+                Reading::Json(json) => Input::Decoded(Box::new(Decoded { record, json })),
                 Reading::Plain | Reading::Waits => Input::Record(record),
             };
             core.handle(now, input);

@@ -389,8 +389,8 @@ fn the_schema_names_every_key() {
         schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
     };
     assert_eq!(
-        keys("/properties"),
-        ["admin", "delivery", "destinations", "http", "kafka", "limits", "log", "routes", "schemas", "state"]
+        keys("/properties").join(" "),
+        "admin delivery destinations http kafka limits log registry routes schemas state"
     );
     assert_eq!(
         keys("/$defs/Kafka/properties"),

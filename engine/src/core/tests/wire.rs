@@ -3,16 +3,20 @@
 use syncline_sdk::Reason;
 
 use super::*;
-use crate::core::FailureKind;
+use crate::core::{Decoded, FailureKind};
+
+fn decoded(record: Record, json: Result<Bytes, Reason>) -> Input {
+    Input::Decoded(Box::new(Decoded { record, json }))
+}
 
 /// The value is kept for the letter; the JSON is what is read.
 #[test]
 fn the_given_json_is_the_event_and_the_value_stays_the_record_s() {
     let mut bench = Bench::new();
     let json = event(0, "a").value.unwrap();
-    bench.tell(Input::Decoded(record(0, 0, b"\0wire"), Ok(json)));
-    bench.tell(Input::Decoded(record(0, 1, b"\0torn"), Err(Reason::new("wire_data", "torn"))));
-    bench.tell(Input::Decoded(record(0, 2, b"\0list"), Ok(Bytes::from_static(b"[]"))));
+    bench.tell(decoded(record(0, 0, b"\0wire"), Ok(json)));
+    bench.tell(decoded(record(0, 1, b"\0torn"), Err(Reason::new("wire_data", "torn"))));
+    bench.tell(decoded(record(0, 2, b"\0list"), Ok(Bytes::from_static(b"[]"))));
     assert_eq!(bench.open(), ["/e0"]);
     for (code, value) in [("wire_data", &b"\0torn"[..]), ("invalid_event", b"\0list")] {
         let letter = bench.store_letter(true);
@@ -28,10 +32,10 @@ fn the_json_counts_and_has_the_event_s_limit() {
     let limits = CoreLimits { event_bytes: 1000, in_flight_bytes: 100_000, ..CoreLimits::default() };
     let mut bench = Bench::with(vec![Toy::default()], limits);
     let large = Bytes::from(vec![b' '; 1001]);
-    bench.tell(Input::Decoded(record(0, 0, b"\0"), Ok(large)));
+    bench.tell(decoded(record(0, 0, b"\0"), Ok(large)));
     assert_eq!(bench.store_letter(true).failure.reason.code, "event_too_large");
     let json = event(1, "a").value.unwrap();
-    bench.tell(Input::Decoded(record(0, 1, b"\0"), Ok(json.clone())));
+    bench.tell(decoded(record(0, 1, b"\0"), Ok(json.clone())));
     assert!(bench.core.in_flight_bytes() > json.len());
 }
 

@@ -11,6 +11,14 @@ fn policy(config: &super::Config) -> String {
 }
 
 #[test]
+fn the_schema_names_its_keys() {
+    let schema = super::schema();
+    let keys =
+        schema.pointer("/$defs/RegistrySection/properties").and_then(serde_json::Value::as_object).unwrap().keys();
+    assert!(keys.eq(["auth", "require", "timeout_ms", "url", "validate"]));
+}
+
+#[test]
 fn without_a_registry_there_is_none() {
     let config = without_file([CRM]).unwrap();
     assert!(config.registry.is_none() && !policy(&config).contains("registry"));

@@ -228,7 +228,7 @@ async fn what_can_not_be_read_is_dead_lettered_with_its_bytes() {
 /// Memory stays bounded (D10), by count as by bytes.
 #[tokio::test(start_paused = true)]
 async fn partitions_pause_when_as_much_waits_as_may_be_in_flight() {
-    for (in_flight_records, in_flight_bytes) in [(100, 64 << 20), (10_000, 8_000)] {
+    for (in_flight_records, in_flight_bytes) in [(100, 64 << 20), (10_000, 6_000)] {
         let (source, transport, letters) = (Source::default(), Transport::default(), Letters::default());
         let schemas = Schemas::default();
         schemas.down(true);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     Answered, Auth, BaseUrl, Batch, Difference, Event, Examination, Item, Method, Outbound, Preview, Reason, Reference,
-    Remembered, Reply, Verdicts,
+    Remembered, Reply, Verdict, Verdicts,
 };
 
 /// Translates events into requests to one CRM, and its replies into verdicts.
@@ -127,11 +127,26 @@ pub enum Progress {
     Call(Outbound),
     /// Send this after at least that long, such as a poll of an asynchronous job.
     CallAfter(Outbound, Duration),
+    /// These events have come to their end; send this next, about the others. In the conversation's later
+    /// batches they are left out, and the others keep their order.
+    Settle(Vec<Settled>, Outbound),
     /// The provider has refused the batch as a whole, has done nothing of it, and doesn't say for whose sake:
-    /// the engine sends its halves apart, until the culprit is alone. That one is rejected.
+    /// the engine sends its halves apart, until the culprit is alone. That one is rejected. Where an earlier request
+    /// of the conversation may have created something, all of them are in doubt.
     Split(Reason),
     /// The conversation is over.
     Done(Verdicts),
+}
+
+/// What happened to one event of a batch, before its conversation is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The event, as an index into the batch.
+    pub item: usize,
+    /// What happened to it.
+    pub verdict: Verdict,
+    /// What people should know about it, whatever its verdict.
+    pub warning: Option<Reason>,
 }
 
 /// Where a connector's requests go.

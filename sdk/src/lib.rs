@@ -31,7 +31,7 @@ pub use auth::{Auth, ClientAuth, HeaderName, SecretRef, TokenUrl};
 pub use batch::{Batch, Item, Reference, Remembered};
 pub use bytes::Bytes;
 pub use config::{BaseUrl, ConfigError, ConnectorConfig, Registration};
-pub use connector::{Capabilities, Cookies, CrmConnector, Endpoint, Limits, Progress, QuotaReading};
+pub use connector::{Capabilities, Cookies, CrmConnector, Endpoint, Limits, Progress, QuotaReading, Settled};
 pub use event::{Entity, Event, EventError, Operation};
 pub use inspect::{Answered, Difference, Examination, Finding, Level, Preview, PreviewField};
 pub use outbound::{Method, Outbound, Replay, escape_path_segment};

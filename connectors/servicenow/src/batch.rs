@@ -9,10 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use syncline_sdk::{Batch, Bytes, Item, Method, Outbound, Progress, Reason, Replay, Reply, Verdict, Verdicts};
+use syncline_sdk::{
+    Batch, Bytes, Item, Method, Outbound, Progress, Reason, Replay, Reply, Scope, Settled, Verdict, Verdicts,
+};
 
 use crate::encode::{request, step};
-use crate::failure::failed;
+use crate::failure::{self, failed};
 use crate::interpret::Next;
 use crate::model;
 
@@ -24,20 +26,26 @@ const ITEM_FRAME_BYTES: usize = 400;
 const MOST_CALLS: u32 = 12;
 const PATH: &str = "/api/now/v1/batch";
 
-/// What is remembered from one call to the next.
+/// What is remembered from one call to the next, of the events that have not come to their end.
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
     calls: u32,
     slots: Vec<Slot>,
 }
 
-/// How far an item's own conversation is.
+/// How far an event's own conversation is.
 #[derive(Debug, Serialize, Deserialize)]
-enum Slot {
-    /// Its next request, and whether the last call has carried it.
-    Open { request: Inner, called: bool },
-    /// It has ended.
-    Done { verdict: Verdict, warning: Option<Reason> },
+struct Slot {
+    /// Its next request, or the last one.
+    request: Inner,
+    /// Whether the last call has carried it.
+    called: bool,
+}
+
+impl Slot {
+    fn of(request: Outbound) -> Self {
+        Self { request: Inner::of(request), called: false }
+    }
 }
 
 /// A request of one item.
@@ -65,8 +73,7 @@ struct Service {
     status_code: u16,
     #[serde(default)]
     body: Option<String>,
-    #[serde(default)]
-    headers: Vec<Header>,
+    headers: Option<Vec<Header>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,8 +84,7 @@ struct Header {
 
 /// The first call: the first request of each item.
 pub(crate) fn begin(firsts: Vec<Outbound>, body_bytes: usize) -> Outbound {
-    let slots = firsts.into_iter().map(|first| Slot::Open { request: Inner::of(first), called: false }).collect();
-    call(Memo { calls: 0, slots }, body_bytes)
+    call(Memo { calls: 0, slots: firsts.into_iter().map(Slot::of).collect() }, body_bytes)
 }
 
 /// What follows from the reply to a call. `go_on` is an item's own conversation.
@@ -95,92 +101,114 @@ pub(crate) fn resume(
     };
     let Some(serviced) = model::batch_result::<Serviced>(reply) else {
         return match failed(sent, reply) {
+            verdict if matches!(reply.status, 404 | 405) => not_there(batch, verdict),
             // It is the call that is refused, and nobody knows for whose sake.
             Verdict::Reject(reason) => Progress::Split(reason),
-            verdict => {
-                memo.settle_called(&verdict);
-                memo.done(batch, &verdict)
-            }
+            verdict => Progress::Done(Verdicts::all(batch, verdict)),
         };
     };
     let left_out: Vec<_> = serviced.unserviced_requests.iter().filter_map(id).collect();
     let any_serviced = !serviced.serviced_requests.is_empty();
+    let mut ended: Vec<Option<(Verdict, Option<Reason>)>> = vec![None; batch.len()];
     for service in serviced.serviced_requests {
         let Ok(index) = service.id.parse::<usize>() else { continue };
-        let (Some(slot), Some(item)) = (memo.slots.get_mut(index), batch.items().get(index)) else { continue };
-        let Slot::Open { request, called: true } = slot else { continue };
-        let (Some(asked), answered) = (request.outbound(), service.reply()) else { continue };
-        *slot = match answered.map(|answered| go_on(item, &asked, &answered)) {
-            Some(Next::Call(next)) => Slot::Open { request: Inner::of(next), called: false },
-            Some(Next::Done(verdict, warning)) => Slot::Done { verdict, warning },
-            None => continue,
+        let (Some(slot), Some(item), Some(end)) =
+            (memo.slots.get_mut(index), batch.items().get(index), ended.get_mut(index))
+        else {
+            continue;
         };
-    }
-    let mut is_stuck = !any_serviced;
-    for index in left_out {
-        if let Some(Slot::Open { called, .. }) = memo.slots.get_mut(index) {
-            *called = false;
+        let (true, Some(asked), Some(answered)) = (slot.called, slot.request.outbound(), service.reply()) else {
+            continue;
+        };
+        slot.called = false;
+        match go_on(item, &asked, &answered) {
+            Next::Call(next) => *slot = Slot::of(next),
+            Next::Done(verdict, warning) => *end = Some((verdict, warning)),
         }
     }
-    memo.settle_called(&Verdict::Unknown {
-        reason: Reason::new("not_answered", "the batch's reply says nothing about this record").with_status(200),
-        after: None,
-    });
-    is_stuck |= memo.calls >= MOST_CALLS;
-    let unserviced = Verdict::Retry {
-        reason: Reason::new("unserviced", "ServiceNow has not serviced the request within its limits for a batch")
-            .with_status(200),
-        after: None,
-    };
-    if is_stuck || memo.slots.iter().all(|slot| matches!(slot, Slot::Done { .. })) {
-        return memo.done(batch, &unserviced);
+    for index in left_out {
+        memo.slots.get_mut(index).into_iter().for_each(|slot| slot.called = false);
     }
-    Progress::Call(call(memo, body_bytes))
+    let is_stuck = !any_serviced || memo.calls >= MOST_CALLS;
+    for (slot, end) in memo.slots.iter().zip(&mut ended).filter(|(_, end)| end.is_none()) {
+        if slot.called {
+            *end = Some((not_answered(), None));
+        } else if is_stuck {
+            *end = Some((unserviced(batch.len() == 1), None));
+        }
+    }
+    conclude(batch, memo, ended, body_bytes)
+}
+
+/// What has come to its end is told at once; the others go on.
+fn conclude(
+    batch: &Batch<'_>,
+    memo: Memo,
+    ended: Vec<Option<(Verdict, Option<Reason>)>>,
+    body_bytes: usize,
+) -> Progress {
+    let (mut settled, mut slots) = (Vec::new(), Vec::new());
+    for (item, (slot, end)) in memo.slots.into_iter().zip(ended).enumerate() {
+        match end {
+            Some((verdict, warning)) => settled.push(Settled { item, verdict, warning }),
+            None => slots.push(slot),
+        }
+    }
+    if slots.is_empty() {
+        let mut verdicts = Verdicts::unknown(batch);
+        for Settled { item, verdict, warning } in settled {
+            verdicts.set(item, verdict);
+            warning.into_iter().for_each(|warning| verdicts.warn(item, warning));
+        }
+        return Progress::Done(verdicts);
+    }
+    let next = call(Memo { slots, ..memo }, body_bytes);
+    if settled.is_empty() { Progress::Call(next) } else { Progress::Settle(settled, next) }
+}
+
+/// No event is to blame for that.
+fn not_there(batch: &Batch<'_>, verdict: Verdict) -> Progress {
+    let Reason { message, status, .. } = failure::reason(verdict);
+    let what = format!("the Batch API isn't there, or may not be used by this user: {message}");
+    let reason = Reason { status, ..Reason::new("no_batch_api", what) };
+    Progress::Done(Verdicts::all(batch, Verdict::Unauthenticated(reason)))
+}
+
+fn not_answered() -> Verdict {
+    let what = "the batch's reply says nothing about this record";
+    Verdict::Unknown { reason: Reason::new("not_answered", what).with_status(200), after: None }
+}
+
+/// It wasn't done. That is its own fault where it was alone.
+fn unserviced(alone: bool) -> Verdict {
+    let what = "ServiceNow has not serviced the request within its limits for a batch";
+    let reason = Reason::new("unserviced", what).with_status(200);
+    if alone {
+        return Verdict::Retry { reason, after: None };
+    }
+    Verdict::Throttle { reason, after: None, scope: Scope::Endpoint, in_doubt: false }
 }
 
 /// A call with as many of the open requests as it takes, at least one.
 fn call(mut memo: Memo, body_bytes: usize) -> Outbound {
     let (mut requests, mut bytes, mut replay) = (Vec::new(), ITEM_FRAME_BYTES, Replay::Safe);
     for (index, slot) in memo.slots.iter_mut().enumerate() {
-        let Slot::Open { request, called } = slot else { continue };
-        bytes += request.bytes();
-        if bytes > body_bytes && !requests.is_empty() {
+        bytes += slot.request.bytes();
+        // The answer has the same values again, and more: it has a limit, too.
+        if bytes > body_bytes / 2 && !requests.is_empty() {
             break;
         }
-        *called = true;
-        if !request.is_safe {
+        slot.called = true;
+        if !slot.request.is_safe {
             replay = Replay::Unsafe;
         }
-        requests.push(request.item(index));
+        requests.push(slot.request.item(index));
     }
     memo.calls += 1;
     let body = json!({ "batch_request_id": memo.calls.to_string(), "rest_requests": requests });
     // It is plain data: this can't fail.
     let memo = serde_json::to_vec(&memo).unwrap_or_default();
     request(step::BATCH, Method::Post, PATH.to_owned(), replay).json(&body).memo(memo)
-}
-
-impl Memo {
-    /// Ends the requests of the last call that have no answer.
-    fn settle_called(&mut self, verdict: &Verdict) {
-        for slot in &mut self.slots {
-            if matches!(slot, Slot::Open { called: true, .. }) {
-                *slot = Slot::Done { verdict: verdict.clone(), warning: None };
-            }
-        }
-    }
-
-    /// Nothing more is sent: what is still open gets that verdict.
-    fn done(self, batch: &Batch<'_>, open: &Verdict) -> Progress {
-        let mut verdicts = Verdicts::all(batch, open.clone());
-        for (index, slot) in self.slots.into_iter().enumerate() {
-            if let Slot::Done { verdict, warning } = slot {
-                verdicts.set(index, verdict);
-                warning.into_iter().for_each(|warning| verdicts.warn(index, warning));
-            }
-        }
-        Progress::Done(verdicts)
-    }
 }
 
 impl Inner {
@@ -237,7 +265,7 @@ impl Service {
     fn reply(self) -> Option<Reply> {
         let body = STANDARD.decode(self.body.unwrap_or_default()).ok()?;
         let mut headers: Vec<_> =
-            self.headers.into_iter().map(|header| (header.name.to_ascii_lowercase(), header.value)).collect();
+            self.headers.into_iter().flatten().map(|header| (header.name.to_ascii_lowercase(), header.value)).collect();
         // Answers in a batch are JSON, and needn't say so.
         if !headers.iter().any(|(name, _)| name == "content-type") {
             headers.push(("content-type".into(), "application/json".into()));

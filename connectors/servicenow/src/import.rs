@@ -64,10 +64,18 @@ impl StagingTable {
         if let Some(verdict) = rows.iter().find_map(|row| row.failure(reply)) {
             return Some(verdict.into());
         }
-        let ours = rows.iter().find(|row| row.table.as_deref() == Some(&self.target)).or_else(|| rows.first())?;
-        let remote_id = ours.sys_id.clone().filter(|id| is_path_safe(id));
-        let unchanged = rows.iter().all(|row| row.status() == "ignored");
-        Some(if unchanged { Verdict::Unchanged { remote_id } } else { Verdict::Delivered { remote_id } }.into())
+        let first = rows.first()?;
+        // A transform script can ignore a row, too, and then there may be no record: it isn't remembered.
+        if rows.iter().all(|row| row.status() == "ignored") {
+            let warning = first.status_message.as_ref().map(|said| {
+                Reason::new("import_ignored", format!("ServiceNow has ignored the row: {said}"))
+                    .with_status(reply.status)
+            });
+            return Some(Next::Done(Verdict::Unchanged { remote_id: None }, warning));
+        }
+        let ours = rows.iter().find(|row| row.table.as_deref() == Some(&self.target));
+        let remote_id = ours.and_then(|row| row.sys_id.clone()).filter(|id| is_path_safe(id));
+        Some(Verdict::Delivered { remote_id }.into())
     }
 }
 

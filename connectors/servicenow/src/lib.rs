@@ -89,7 +89,7 @@ impl CrmConnector for ServiceNow {
         let first = |item: &Item<'_>| {
             self.mapping(item.event).map_or_else(|_| encode::nothing(), |mapping| mapping.begin(item))
         };
-        if self.travels_in_batches() {
+        if batch.len() > 1 {
             return batch::begin(batch.items().iter().map(first).collect(), self.endpoint.limits.body_bytes);
         }
         batch.first().map_or_else(encode::nothing, first)
@@ -104,7 +104,7 @@ impl CrmConnector for ServiceNow {
             Ok(mapping) => interpret::interpret(mapping, item, sent, reply),
             Err(reason) => Verdict::Reject(reason).into(),
         };
-        if self.travels_in_batches() {
+        if sent.step == encode::step::BATCH {
             return batch::resume(batch, sent, reply, self.endpoint.limits.body_bytes, next);
         }
         let Some(item) = batch.first() else {

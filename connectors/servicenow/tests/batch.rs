@@ -80,6 +80,16 @@ mod tests {
         }
     }
 
+    /// The next call, and what has come to its end.
+    fn settle(progress: Progress) -> (Outbound, Vec<(usize, String)>) {
+        match progress {
+            Progress::Settle(settled, next) => {
+                (next, settled.iter().map(|settled| (settled.item, kind(&settled.verdict))).collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn done(progress: Progress) -> Verdicts {
         match progress {
             Progress::Done(verdicts) => verdicts,
@@ -87,15 +97,18 @@ mod tests {
         }
     }
 
-    fn kinds(verdicts: &Verdicts) -> Vec<String> {
-        let kind = |verdict: &Verdict| match verdict {
+    fn kind(verdict: &Verdict) -> String {
+        match verdict {
             Verdict::Delivered { .. } => "delivered".to_owned(),
             Verdict::Unchanged { .. } => "unchanged".to_owned(),
             Verdict::Reject(reason) => format!("reject {}", reason.code),
             Verdict::Retry { reason, .. } => format!("retry {}", reason.code),
             Verdict::Unknown { reason, .. } => format!("unknown {}", reason.code),
             other => format!("{other:?}"),
-        };
+        }
+    }
+
+    fn kinds(verdicts: &Verdicts) -> Vec<String> {
         verdicts.iter().map(kind).collect()
     }
 
@@ -109,8 +122,10 @@ mod tests {
         assert_eq!(asked(&first).len(), 3);
         let two = ["x", "y"].map(|_| json!({ "sys_id": SYS_ID, "correlation_id": "c" }));
         let answers = [("2", 200, json!({ "result": two })), ("0", 200, found(&[])), ("1", 200, found(&["b"]))];
-        let second = next(connector.resume(&batch, &first, &serviced(&answers, &json!([]))));
+        let (second, settled) = settle(connector.resume(&batch, &first, &serviced(&answers, &json!([]))));
+        assert_eq!(settled, [(2, "reject duplicate_records".to_owned())], "its end is told at once");
         assert_eq!(second.replay, Replay::Unsafe, "one creates");
+        let batch = Batch::new(&items[..2]);
         let writes = asked(&second);
         assert_eq!(
             writes.iter().map(|(id, method, ..)| (&**id, &**method)).collect::<Vec<_>>(),
@@ -120,7 +135,7 @@ mod tests {
         let forbidden = json!({ "error": { "message": "Operation Failed", "detail": "ACL Exception Update Failed due to security constraints" }, "status": "failure" });
         let answers = [("0", 201, written("a")), ("1", 403, forbidden)];
         let verdicts = done(connector.resume(&batch, &second, &serviced(&answers, &json!([]))));
-        assert_eq!(kinds(&verdicts), ["delivered", "reject rejected", "reject duplicate_records"]);
+        assert_eq!(kinds(&verdicts), ["delivered", "reject rejected"]);
     }
 
     #[test]
@@ -136,11 +151,17 @@ mod tests {
             [("0", "PATCH"), ("1", "GET")]
         );
         let answers = [("0", 200, written("a"))];
-        let third = next(connector.resume(&batch, &second, &serviced(&answers, &json!([{ "id": "1" }]))));
+        let (third, settled) = settle(connector.resume(&batch, &second, &serviced(&answers, &json!([{ "id": "1" }]))));
+        assert_eq!(settled, [(0, "delivered".to_owned())]);
+        let rest = Batch::new(&items[1..]);
         assert_eq!(asked(&third).len(), 1);
-        let stuck = serviced(&[], &json!(["1"]));
-        let verdicts = done(connector.resume(&batch, &third, &stuck));
-        assert_eq!(kinds(&verdicts), ["delivered", "retry unserviced"], "nothing of it was done");
+        let verdicts = done(connector.resume(&rest, &third, &serviced(&[], &json!(["0"]))));
+        assert_eq!(kinds(&verdicts), ["retry unserviced"], "nothing of it was done, and it is alone");
+        let verdicts = done(connector.resume(&batch, &first, &serviced(&[], &json!(["0", "1"]))));
+        assert!(
+            verdicts.iter().all(|verdict| matches!(verdict, Verdict::Throttle { .. })),
+            "the limit is nobody's own"
+        );
     }
 
     #[test]
@@ -160,6 +181,15 @@ mod tests {
         let malformed =
             json!({ "error": { "message": "Exception while reading request", "detail": null }, "status": "failure" });
         assert!(matches!(connector.resume(&batch, &first, &reply(400, &malformed)), Progress::Split(_)));
+        let absent = done(connector.resume(&batch, &first, &reply(404, &json!({}))));
+        assert!(absent.iter().all(|verdict| matches!(verdict, Verdict::Unauthenticated(_))), "no event is to blame");
+    }
+
+    #[test]
+    fn one_event_alone_needs_no_batch() {
+        let (connector, events) = (connector(), [event("a", "A")]);
+        let first = connector.begin(&Batch::new(&items(&events)));
+        assert_eq!((first.step, first.method.as_str()), ("look_up", "GET"));
     }
 
     #[test]
@@ -171,22 +201,24 @@ mod tests {
         let first = connector.begin(&batch);
         let answers = ["0", "1", "2", "3"].map(|id| (id, 200, found(&[])));
         let mut call = next(connector.resume(&batch, &first, &serviced(&answers, &json!([]))));
-        let mut sizes = Vec::new();
+        let (mut sizes, mut rest, mut keys) = (Vec::new(), &items[..], &["a", "b", "c", "d"][..]);
         let verdicts = loop {
             let ids: Vec<_> = asked(&call).into_iter().map(|(id, ..)| id).collect();
             assert!(call.body.as_ref().unwrap().len() <= connector.endpoint().limits.body_bytes);
             sizes.push(ids.len());
-            let keys = ["a", "b", "c", "d"];
             let stored = |key: &str| json!({ "result": { "sys_id": SYS_ID, "correlation_id": key, "name": long } });
             let answers: Vec<_> =
                 ids.iter().map(|id| (&**id, 201, stored(keys[id.parse::<usize>().unwrap()]))).collect();
-            match connector.resume(&batch, &call, &serviced(&answers, &json!([]))) {
-                Progress::Call(next) => call = next,
+            match connector.resume(&Batch::new(rest), &call, &serviced(&answers, &json!([]))) {
+                Progress::Settle(settled, next) => {
+                    (rest, keys) = (&rest[settled.len()..], &keys[settled.len()..]);
+                    call = next;
+                }
                 other => break done(other),
             }
         };
-        assert_eq!(sizes, [2, 2]);
-        assert_eq!(kinds(&verdicts), ["delivered"; 4]);
+        assert_eq!(sizes, [1, 1, 1, 1], "the answer has them again");
+        assert_eq!(kinds(&verdicts), ["delivered"]);
     }
 
     #[test]

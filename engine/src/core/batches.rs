@@ -15,6 +15,32 @@ use super::policy::Decision;
 /// So many times the batch's size is looked at, at the most, to find events that may travel with the first.
 const LOOKED_AT: usize = 8;
 
+/// What may travel together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Group {
+    number: u64,
+    size: Size,
+}
+
+/// How large a batch may be. One that failed may have failed for a single event's sake: smaller ones tell, before
+/// the others have used up their attempts, and they tell an outage from a bad event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Full,
+    Small,
+    One,
+}
+
+impl Size {
+    fn of(self, most: usize) -> usize {
+        match self {
+            Self::Full => most,
+            Self::Small => most.div_ceil(8),
+            Self::One => 1,
+        }
+    }
+}
+
 impl Core {
     /// Starts as many conversations as the lane allows.
     pub(super) fn pump(&mut self, lane: usize) {
@@ -66,6 +92,7 @@ impl Core {
         most_bytes: usize,
     ) -> Option<Vec<DeliveryId>> {
         let (group, mut bytes) = self.group(first.0)?;
+        let most = group.size.of(most);
         let mut taken = vec![first];
         let (mut others, mut is_full) = (Vec::new(), false);
         let mut looks = most.saturating_mul(LOOKED_AT);
@@ -122,12 +149,18 @@ impl Core {
     }
 
     /// With what a delivery may travel, and how many bytes it is taken to add.
-    fn group(&self, id: DeliveryId) -> Option<(u64, usize)> {
+    fn group(&self, id: DeliveryId) -> Option<(Group, usize)> {
         let delivery = self.deliveries.get(&id)?;
         let connector = &self.config.lanes.get(delivery.lane)?.connector;
         let record = &self.records.get(&delivery.record)?.record;
         // One whose connector panics here travels alone, and panics there.
-        let group = guarded(|| connector.group(&delivery.event)).unwrap_or(id.0);
+        let number = guarded(|| connector.group(&delivery.event)).unwrap_or(id.0);
+        let size = match delivery.attempts {
+            0 => Size::Full,
+            1 if self.config.retry.max_attempts() > 2 => Size::Small,
+            _ => Size::One,
+        };
+        let group = Group { number, size };
         Some((group, record.value.as_ref().map_or(0, bytes::Bytes::len)))
     }
 
@@ -135,8 +168,9 @@ impl Core {
     /// until the culprit is alone.
     pub(super) fn split(&mut self, id: CallId, reason: Reason) {
         let Some(call) = self.calls.get(&id) else { return };
-        let (lane, deliveries) = (call.lane, call.deliveries.clone());
-        if call.wrote {
+        let (lane, deliveries, wrote) = (call.lane, call.deliveries.clone(), call.wrote);
+        let may_look = self.config.lanes.get(lane).is_some_and(|lane| lane.connector.endpoint().capabilities.look_up);
+        if wrote && !may_look {
             return self.end_with(id, |_| Decision::Retry { reason: reason.clone(), after: None, in_doubt: true });
         }
         if deliveries.len() < 2 {
@@ -146,7 +180,7 @@ impl Core {
         let generation = call.credential_generation;
         self.end_call(id);
         let now = self.now.mono;
-        let kept: Vec<_> = deliveries.into_iter().filter(|id| self.keep_for_part(*id)).collect();
+        let kept: Vec<_> = deliveries.into_iter().filter(|id| self.keep_for_part(*id, wrote)).collect();
         self.fact(Fact::BatchSplit { lane, events: kept.len(), reason });
         let (left, right) = kept.split_at(kept.len() / 2);
         let parts = [left.to_vec(), right.to_vec()];
@@ -157,7 +191,10 @@ impl Core {
     }
 
     /// Whether a delivery of a batch that is taken apart is still ours to send.
-    fn keep_for_part(&mut self, id: DeliveryId) -> bool {
+    fn keep_for_part(&mut self, id: DeliveryId, in_doubt: bool) -> bool {
+        if let Some(delivery) = self.deliveries.get_mut(&id) {
+            delivery.in_doubt |= in_doubt;
+        }
         if self.begins_nothing(id) {
             self.abandon(id);
             return false;
@@ -172,6 +209,7 @@ impl Core {
         let request = guarded(|| connector.begin(&Batch::new(&self.items(&deliveries))));
         let request = match request {
             Ok(request) => Arc::new(request),
+            Err(message) if deliveries.len() > 1 => return self.each_alone(lane, deliveries, message),
             Err(message) => return self.connector_panicked(lane, &deliveries, FailureKind::Rejected, message),
         };
         let may_look = connector.endpoint().capabilities.look_up || self.planted(Bug::BlindResend);
@@ -196,11 +234,20 @@ impl Core {
             requests: 0,
             wrote: false,
             credential_generation,
+            works: false,
             sequence: 0,
             sent_at: self.now.mono,
         };
         self.calls.insert(id, call);
         self.send_call(id);
+    }
+
+    /// Nothing has been sent yet, and one of them is enough to make the connector panic.
+    fn each_alone(&mut self, lane: usize, deliveries: Vec<DeliveryId>, message: String) {
+        self.fact(Fact::ConnectorPanicked { lane, message });
+        if let Some(state) = self.lanes.get_mut(lane) {
+            deliveries.into_iter().for_each(|id| state.ready.push_part(vec![id]));
+        }
     }
 
     /// Whoever had the claims of these before may have written them, and nobody can look (D7).

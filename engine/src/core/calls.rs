@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use syncline_sdk::{Batch, Item, Outbound, Progress, Reason, Replay, Reply, RetryAfter, Verdict, Verdicts};
+use syncline_sdk::{Batch, Item, Outbound, Progress, Reason, Replay, Reply, RetryAfter, Settled, Verdict, Verdicts};
 
 use super::bug::Bug;
 use super::config::OnOutage;
@@ -19,7 +19,7 @@ use super::{Core, Timer};
 use crate::transport::{FaultKind, Sent, TransportFault};
 
 /// A conversation under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) lane: usize,
     pub(super) deliveries: Vec<DeliveryId>,
@@ -30,6 +30,8 @@ pub(super) struct Call {
     /// again blindly, whatever the last one ended with (D7).
     pub(super) wrote: bool,
     pub(super) credential_generation: u64,
+    /// Whether the CRM has answered sensibly about some of its events: then what fails isn't the CRM as a whole.
+    pub(super) works: bool,
     /// The last request's number in its lane, and when it was sent.
     pub(super) sequence: u64,
     pub(super) sent_at: Duration,
@@ -94,7 +96,9 @@ impl Core {
             return false;
         };
         let is_fresh = |id: &DeliveryId| !self.is_claim_old(*id, room_at);
-        lane.pacer.most() <= u64::from(call.requests) || call.deliveries.iter().all(is_fresh)
+        // Members' draws can't be waited for together: once is enough to fall short.
+        let fell_short = self.config.shared_budgets && lane.has_fallen_short(u64::from(call.requests) + 1);
+        fell_short || lane.pacer.most() <= u64::from(call.requests) || call.deliveries.iter().all(is_fresh)
     }
 
     /// Ends a conversation of which some events can't be written any more. The others begin anew.
@@ -119,6 +123,14 @@ impl Core {
             Ok(Progress::Done(verdicts)) => self.decide(id, verdicts),
             Ok(Progress::Split(reason)) => self.split(id, reason),
             Ok(Progress::Call(request)) => self.go_on(id, request, Duration::ZERO),
+            Ok(Progress::Settle(settled, request)) => {
+                self.settled(id, settled);
+                if self.calls.get(&id).is_some_and(|call| call.deliveries.is_empty()) {
+                    self.end_call(id);
+                } else {
+                    self.go_on(id, request, Duration::ZERO);
+                }
+            }
             Ok(Progress::CallAfter(request, after)) => self.go_on(id, request, after),
             Err(message) => {
                 if let Some(call) = self.end_call(id) {
@@ -146,6 +158,31 @@ impl Core {
 
     pub(super) fn items(&self, deliveries: &[DeliveryId]) -> Vec<Item<'_>> {
         deliveries.iter().filter_map(|id| self.deliveries.get(id)).map(super::deliveries::Delivery::item).collect()
+    }
+
+    /// Some events have come to their end, and the conversation goes on about the others.
+    fn settled(&mut self, id: CallId, settled: Vec<Settled>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(config) = self.config.lanes.get(call.lane) else { return };
+        call.wrote |= call.request.replay == Replay::Unsafe;
+        let (can, wall, lane) = (config.connector.endpoint().capabilities, self.now.wall, call.lane);
+        let (mut decisions, mut warned, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for Settled { item, verdict, warning } in settled {
+            let Some(delivery) = call.deliveries.get(item).copied().filter(|id| !gone.contains(id)) else { continue };
+            gone.push(delivery);
+            decisions.push((delivery, policy::decide(verdict, &call.request, can, wall)));
+            warned.extend(warning.map(|reason| (delivery, reason)));
+        }
+        call.works |= decisions.iter().any(|(_, decision)| decision.is_sensible());
+        call.deliveries.retain(|id| !gone.contains(id));
+        let snapshot = Call { deliveries: gone, ..call.clone() };
+        for (delivery, reason) in warned {
+            if let Some(delivery) = self.deliveries.get(&delivery) {
+                let event = Arc::clone(&delivery.event);
+                self.effects.facts.push(Fact::Warned { lane, event, reason });
+            }
+        }
+        self.decided(snapshot, decisions);
     }
 
     /// The conversation's next request.
@@ -211,17 +248,19 @@ impl Core {
     /// Ends a conversation with one decision for each delivery.
     pub(super) fn end_with(&mut self, id: CallId, mut decision: impl FnMut(DeliveryId) -> Decision) {
         let Some(call) = self.end_call(id) else { return };
+        let decisions = call.deliveries.iter().map(|id| (*id, decision(*id))).collect();
+        self.decided(call, decisions);
+    }
+
+    /// What has become of some events of a conversation, or of all.
+    fn decided(&mut self, mut call: Call, decisions: Vec<(DeliveryId, Decision)>) {
         let Some(config) = self.config.lanes.get(call.lane) else { return };
         let can = config.connector.endpoint().capabilities;
-        let decisions: Vec<_> = call.deliveries.iter().map(|id| (*id, decision(*id))).collect();
-        let sensible = |decision: &Decision| {
-            let rejected = matches!(decision, Decision::DeadLetter { kind: FailureKind::Rejected, .. });
-            rejected || matches!(decision, Decision::Complete { .. } | Decision::Await { .. })
-        };
-        if decisions.iter().any(|(_, decision)| sensible(decision))
+        if decisions.iter().any(|(_, decision)| decision.is_sensible())
             && let Some(lane) = self.lanes.get_mut(call.lane)
         {
             lane.healthy(self.now.mono, call.credential_generation);
+            call.works = true;
         }
         for (delivery, decision) in decisions {
             if let Some(delivery) = self.deliveries.get_mut(&delivery) {
@@ -331,7 +370,8 @@ impl Core {
     /// Whether the CRM fails for everybody, so that this failure isn't the event's.
     fn is_outage(&mut self, call: &Call, id: DeliveryId, reason: &Reason, after: Option<Duration>) -> bool {
         // A fault has no status. What the CRM says of this event alone is no outage.
-        let its_side = reason.status.is_none_or(|status| status >= 500);
+        let too_large = reason.code == FaultKind::ResponseTooLarge.code();
+        let its_side = reason.status.is_none_or(|status| status >= 500) && !call.works && !too_large;
         if !its_side || self.dead_letters_outages(call.lane) {
             return false;
         }

@@ -190,6 +190,11 @@ impl Lane {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn expected_entities(&self) -> usize {
+        self.expected.len()
+    }
+
     /// The deliveries that have waited for that entity.
     pub(crate) fn take_waiting_for(&mut self, parent: EntityHash) -> Vec<DeliveryId> {
         if self.expected.is_empty() {
@@ -219,6 +224,10 @@ impl Lane {
     /// A conversation of that many requests was given up before the last of them, for want of a budget.
     pub(crate) fn fell_short(&mut self, requests: u64) {
         self.longest = self.longest.max(requests);
+    }
+
+    pub(crate) fn has_fallen_short(&self, requests: u64) -> bool {
+        self.longest >= requests
     }
 
     /// When its budgets have room again, if it waits for nothing else.

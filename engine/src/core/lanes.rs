@@ -195,7 +195,9 @@ impl Core {
     pub(super) fn answered(&mut self, id: CallId, reply: &Reply) {
         let Some(call) = self.calls.get(&id) else { return };
         let (lane, sequence, step) = (call.lane, call.sequence, call.request.step);
-        let latency = self.now.mono.saturating_sub(call.sent_at);
+        // A batch takes as long as it is large.
+        let events = u32::try_from(call.deliveries.len()).unwrap_or(u32::MAX).max(1);
+        let latency = self.now.mono.saturating_sub(call.sent_at) / events;
         let (Some(state), Some(config)) = (self.lanes.get_mut(lane), self.config.lanes.get(lane)) else { return };
         state.pacer.ended(self.now.mono, true);
         // A refusal takes no time that tells anything.

@@ -1,5 +1,5 @@
-//! What a delivery needs before it is sent. Events whose records refer to other entities: their ids are looked up, and those that aren't in
-//! the CRM yet are waited for.
+//! What a delivery needs before it is sent: the ids of the entities that its record refers to. Those that
+//! aren't in the CRM yet are waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,10 +65,11 @@ impl Core {
         }
         delivery.stage = Stage::Waiting;
         let record = delivery.record;
-        let Some(ids) = ids else { return self.claim(id) };
-        delivery.references = ids;
+        let is_known = ids.is_some();
+        delivery.references = ids.unwrap_or_default();
         match self.standing(record) {
-            Standing::Owned => self.ready(id),
+            Standing::Owned if is_known => self.ready(id),
+            Standing::Owned => self.claim(id),
             Standing::Draining | Standing::Gone => self.abandon(id),
         }
     }
@@ -80,6 +81,9 @@ impl Core {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         let parent = EntityHash::named(&reference.kind, &reference.id);
         let before = delivery.waits_for.take();
+        if let (Some(awaits), Some(lane)) = (&before, self.lanes.get_mut(delivery.lane)) {
+            lane.stop_waiting_for(awaits.parent, id);
+        }
         let (since, times) = before.as_ref().map_or((now, 0), |awaits| (awaits.since, awaits.times));
         let left = longest.saturating_sub(now.saturating_sub(since));
         if left.is_zero() {

@@ -31,6 +31,16 @@ pub(crate) enum Decision {
     NoToken(Reason),
 }
 
+impl Decision {
+    /// Whether the CRM has answered as it should, whatever it thinks of the event.
+    pub(super) fn is_sensible(&self) -> bool {
+        matches!(
+            self,
+            Self::Complete { .. } | Self::Await { .. } | Self::DeadLetter { kind: FailureKind::Rejected, .. }
+        )
+    }
+}
+
 /// What follows from a verdict. `sent` is the request that was replied to.
 pub(crate) fn decide(verdict: Verdict, sent: &Outbound, can: Capabilities, wall: SystemTime) -> Decision {
     let wait = |after: Option<RetryAfter>| after.map(|after| after.from(wall).min(LONGEST_WAIT));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use syncline_sdk::Reason;
 
 use super::bug::Bug;
-use super::config::{LaneConfig, LaterEvents, OnStoreOutage};
+use super::calls;
+use super::config::{LaterEvents, OnStoreOutage};
 use super::deliveries::Stage;
 use super::effects::{DeliveryId, Fact, Outcome};
 use super::failure::FailureKind;
@@ -179,11 +180,14 @@ impl Core {
     /// entities, and nothing will be remembered. Who can look up before creating, does.
     fn go_unchecked(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
+        // A claim of before would seem to be old for ever, and nobody can renew it.
+        delivery.claimed = None;
         let lane = delivery.lane;
-        let look_up = |lane: &LaneConfig| lane.connector.endpoint().capabilities.look_up;
-        delivery.in_doubt |= self.config.lanes.get(lane).is_some_and(look_up);
+        let Some(config) = self.config.lanes.get(lane) else { return };
+        delivery.in_doubt |= config.connector.endpoint().capabilities.look_up;
+        let ignored = calls::guarded(|| config.connector.ignores(&delivery.event)).unwrap_or_default();
         self.fact(Fact::Unchecked { lane });
-        self.ready(id);
+        if ignored { self.complete(id, None, true) } else { self.ready(id) }
     }
 
     pub(super) fn ready(&mut self, id: DeliveryId) {

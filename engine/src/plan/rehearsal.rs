@@ -152,6 +152,13 @@ impl<'a> Rehearsal<'a> {
         match guarded(|| self.connector.resume(&Batch::new(&items), sent, reply)) {
             Ok(Progress::Call(request)) => self.call(request, Duration::ZERO),
             Ok(Progress::CallAfter(request, after)) => self.call(request, after),
+            Ok(Progress::Settle(settled, request)) => {
+                // It is alone in its batch.
+                match settled.into_iter().find(|settled| settled.item == 0) {
+                    Some(settled) => concluded(settled.verdict),
+                    None => self.call(request, Duration::ZERO),
+                }
+            }
             // It is alone in its batch, and so the culprit.
             Ok(Progress::Split(reason)) => Step::End(Rehearsed::Rejected(reason)),
             Ok(Progress::Done(verdicts)) => verdicts.into_iter().next().map_or_else(

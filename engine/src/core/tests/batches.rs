@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bench, CoreLimits, Fact, Input, Outcome, Record, SECOND, Toy, event, record, reply};
+use super::{Bench, CoreLimits, Fact, Input, Outcome, Record, SECOND, Sent, Toy, event, record, reply};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -128,4 +128,85 @@ fn parts_wait_with_their_lane_and_go_with_their_partition() {
     bench.tell(Input::Lost(vec![super::partition(0)]));
     bench.answer("/e0,e1", 200);
     assert!(bench.open().is_empty() && bench.letters.is_empty());
+}
+
+fn of(offset: i64, source: &str) -> Record {
+    let json = format!(
+        r#"{{"event_id":"e{offset}","idempotency_key":"k{offset}","source":"{source}","entity":{{"type":"t","id":"e{offset}"}}}}"#
+    );
+    record(0, offset, json.as_bytes())
+}
+
+/// Answers all requests for a while. Gives how many letters there were.
+fn play(bench: &mut Bench, seconds: u64, status: impl Fn(&str) -> u16) -> Vec<i64> {
+    let (mut letters, end) = (Vec::new(), bench.now + SECOND * u32::try_from(seconds).unwrap());
+    while bench.now < end {
+        while let Some(send) = bench.sends.pop() {
+            let status = status(send.request.target.split('?').next().unwrap());
+            bench.tell(Input::Replied(send.call, reply(status)));
+        }
+        while !bench.letters.is_empty() {
+            letters.push(bench.store_letter(true).record.offset);
+        }
+        bench.pass(MILLI * 20);
+    }
+    letters
+}
+
+fn names(path: &str, id: &str) -> bool {
+    path.trim_start_matches('/').split(',').any(|other| other == id)
+}
+
+#[test]
+fn a_poisoned_event_takes_no_companion_along() {
+    let mut bench = bench(20, 4);
+    feed(&mut bench, (0..200).map(|offset| event(offset, &entity(offset))).collect::<Vec<_>>());
+    let letters = play(&mut bench, 120, |path| if names(path, "e7") { 500 } else { 200 });
+    assert_eq!(letters, [7]);
+    assert_eq!(bench.committed(), Some(200));
+}
+
+/// Half a batch's answers are no outage as long as some work.
+#[test]
+fn a_few_bad_events_are_no_outage() {
+    let mut bench = bench(50, 1);
+    let records: Vec<_> =
+        (0..1000).map(|offset| of(offset, if offset % 50 == 7 { "poison" } else { "fine" })).collect();
+    feed(&mut bench, records);
+    let letters = play(&mut bench, 30, |_| 210);
+    assert!(letters.iter().all(|offset| offset % 50 == 7), "{letters:?}");
+    let delivered = bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Delivered).count();
+    assert_eq!(delivered, 980, "the good ones don't wait for the bad ones");
+}
+
+/// A single batch is many events: when it fails as a whole, its parts tell an outage from a bad event.
+#[test]
+fn an_outage_dead_letters_nothing_of_a_batch() {
+    let mut bench = bench(50, 4);
+    feed(&mut bench, (0..50).map(|offset| event(offset, &entity(offset))).collect::<Vec<_>>());
+    assert_eq!(play(&mut bench, 3600, |_| 503), Vec::<i64>::new());
+    assert_eq!(play(&mut bench, 600, |_| 200), Vec::<i64>::new());
+    assert_eq!(bench.committed(), Some(50));
+}
+
+#[test]
+fn a_panic_takes_no_companion_along() {
+    let mut bench = bench(20, 1);
+    feed(&mut bench, (0..20).map(|offset| of(offset, if offset == 7 { "breaks" } else { "fine" })).collect::<Vec<_>>());
+    assert_eq!(play(&mut bench, 10, |_| 200), [7]);
+    assert_eq!(bench.committed(), Some(20));
+}
+
+#[test]
+fn what_has_ended_ends_at_once_and_the_others_go_on() {
+    let mut bench = bench(3, 1);
+    feed(&mut bench, (0..3).map(|offset| event(offset, &entity(offset))).collect::<Vec<_>>());
+    // The first has ended, and is told so; another request is about the others.
+    bench.answer("/e0,e1,e2", 211);
+    assert_eq!((bench.outcomes(), bench.committed()), (vec![Outcome::Delivered], Some(1)));
+    bench.break_off("/e0,e1,e2/rest", Sent::Maybe);
+    bench.pass(SECOND * 3);
+    let again: Vec<_> = bench.open().iter().map(|path| (*path).to_owned()).collect();
+    assert!(!again.iter().any(|path| names(path.split('?').next().unwrap(), "e0")), "{again:?}");
+    assert!(again[0].contains("?doubt"), "an earlier request has written: {again:?}");
 }

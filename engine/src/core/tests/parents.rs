@@ -82,6 +82,7 @@ fn a_parent_that_never_comes_is_waited_for_up_to_a_limit() {
     assert_eq!((letter.failure.kind.code(), &*letter.failure.reason.code), ("exhausted", "no_parent"));
     bench.answer("/e1", 200);
     assert_eq!(bench.committed(), Some(2));
+    assert_eq!(bench.core.lanes[0].expected_entities(), 0, "nothing is left behind");
 }
 
 #[test]

@@ -296,3 +296,24 @@ fn a_long_queue_of_an_entity_is_given_up_at_once() {
     bench.claim(claim, Claim::Granted(UNKNOWN));
     assert_eq!(bench.core.in_flight(), 0);
 }
+
+/// It would ask for its claim again and again, and no answer could come.
+#[test]
+fn an_old_claim_is_no_reason_to_ask_a_store_that_is_down() {
+    let mut bench = Bench::configured_with(|config| config.on_store_outage = OnStoreOutage::Deliver);
+    bench.tell(Input::Hold(0));
+    bench.records([event(0, "a")]);
+    bench.pass(SECOND * 61);
+    bench.tell(Input::Claimed(DeliveryId(999), TOKEN, None));
+    bench.tell(Input::GoOn(0));
+    assert_eq!(bench.open().len(), 1);
+}
+
+#[test]
+fn what_is_ignored_stays_ignored_without_the_store() {
+    let mut bench = Bench::configured_with(|config| config.on_store_outage = OnStoreOutage::Deliver);
+    bench.tell(Input::Claimed(DeliveryId(999), TOKEN, None));
+    let ignored = br#"{"event_id":"e0","idempotency_key":"k0","source":"ignore","entity":{"type":"t","id":"a"}}"#;
+    bench.records([record(0, 0, ignored)]);
+    assert_eq!((bench.open().len(), bench.committed()), (0, Some(1)));
+}

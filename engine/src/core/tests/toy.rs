@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde_json::Value;
 use syncline_sdk::{
     Auth, BaseUrl, Batch, Capabilities, Cookies, CrmConnector, Endpoint, Event, Limits, Method, Outbound, Preview,
-    PreviewField, Progress, Reason, Reference, Replay, Reply, Verdict, Verdicts, default_verdict,
+    PreviewField, Progress, Reason, Reference, Replay, Reply, Settled, Verdict, Verdicts, default_verdict,
 };
 
 /// Writes to `/<event_id>`, or `/<event_id>,<event_id>` for a batch; events of the source `ask` only ask there. 200 is delivered, 208 unchanged,
 /// 203 delivered with a warning, 424 that the parent of an event of the source `child of …` isn't there,
-/// 413 that the batch was refused as a whole, 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
+/// 210 delivered but for events of the source `poison`, 211 the first one delivered and another request about the
+/// others, 413 that the batch was refused as a whole, 300 asks for another request, 301 for one a minute later, 333 panics; in a batch, 207 delivers
 /// all but the last. Everything else goes by the default table.
 #[derive(Debug)]
 pub(super) struct Toy {
@@ -74,6 +75,7 @@ impl CrmConnector for Toy {
     }
 
     fn begin(&self, batch: &Batch<'_>) -> Outbound {
+        assert!(batch.items().iter().all(|item| item.event.source() != Some("breaks")), "told to");
         let ids: Vec<_> = batch.items().iter().map(|item| item.event.id()).collect();
         let doubt = if batch.items().iter().any(|item| item.remembered.in_doubt) { "?doubt" } else { "" };
         let parent = batch.first().filter(|item| is_child(item.event));
@@ -99,6 +101,21 @@ impl CrmConnector for Toy {
             300 => Progress::Call(next()),
             301 => Progress::CallAfter(next(), Duration::from_secs(60)),
             333 => panic!("told to"),
+            210 => {
+                let mut verdicts = Verdicts::all(batch, delivered());
+                for (index, item) in
+                    batch.items().iter().enumerate().filter(|(_, item)| item.event.source() == Some("poison"))
+                {
+                    let reason = Reason::new("poison", item.event.id()).with_status(500);
+                    verdicts.set(index, Verdict::Unknown { reason, after: None });
+                }
+                Progress::Done(verdicts)
+            }
+            211 => {
+                let settled = Settled { item: 0, verdict: delivered(), warning: None };
+                let rest = Outbound::new("rest", Method::Post, format!("{}/rest", sent.target), Replay::Unsafe);
+                Progress::Settle(vec![settled], rest)
+            }
             413 => Progress::Split(Reason::new("too_many", "told to")),
             203 => {
                 let mut verdicts = Verdicts::all(batch, delivered());

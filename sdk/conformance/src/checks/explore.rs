@@ -61,7 +61,7 @@ impl Explorer {
             report.count_reply();
             let next = match guarded(|| connector.resume(batch, &sent, reply)) {
                 Ok(Progress::Done(_) | Progress::Split(_)) => continue,
-                Ok(Progress::Call(next)) => {
+                Ok(Progress::Call(next) | Progress::Settle(_, next)) => {
                     if path.contains(&next) {
                         let place = format!("{at}, step {}, status {}", sent.step, reply.status);
                         let message = format!("the reply leads back to the request `{}`, without an end", next.step);

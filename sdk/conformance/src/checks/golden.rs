@@ -48,7 +48,7 @@ fn play<'a>(subject: &Subject, conversation: &'a Conversation, report: &mut Repo
     };
     for exchange in &conversation.exchanges {
         let (outbound, after) = match progress {
-            Progress::Call(outbound) => (outbound, None),
+            Progress::Call(outbound) | Progress::Settle(_, outbound) => (outbound, None),
             Progress::CallAfter(outbound, after) => (outbound, Some(after)),
             Progress::Split(reason) => {
                 report.fail(Rule::Golden, at(exchange.step()), format!("ended early with {}", render::split(&reason)));
@@ -80,7 +80,7 @@ fn play<'a>(subject: &Subject, conversation: &'a Conversation, report: &mut Repo
             compare(&conversation.warnings.clone().into(), &warnings.into(), &at("warnings"), report);
             verdicts.iter().map(render::verdict).collect()
         }
-        Progress::Call(outbound) | Progress::CallAfter(outbound, _) => {
+        Progress::Call(outbound) | Progress::Settle(_, outbound) | Progress::CallAfter(outbound, _) => {
             vec![render::request(&outbound, None)]
         }
     };

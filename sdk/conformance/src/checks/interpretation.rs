@@ -90,7 +90,7 @@ fn attack(scene: &Scene<'_>, sent: &Outbound, body: &'static str, reply: &Reply,
             report.fail_once(Rule::Deterministic, sent.step.into(), at(), "the same reply gave two different answers");
         }
         match progress {
-            Progress::Call(next) | Progress::CallAfter(next, _) => {
+            Progress::Call(next) | Progress::Settle(_, next) | Progress::CallAfter(next, _) => {
                 encoding::check(&next, limits, &at(), report);
                 sent = next;
             }

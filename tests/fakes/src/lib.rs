@@ -19,4 +19,5 @@
 //! ```
 
 mod http;
+pub mod hubspot;
 pub mod servicenow;

@@ -16,12 +16,12 @@ impl Clock {
         Self(Arc::new(now))
     }
 
-    pub(super) fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         (self.0)()
     }
 
     /// Time since 1970-01-01, UTC. A clock before that counts as at it.
-    pub(super) fn since_epoch(&self) -> Duration {
+    pub(crate) fn since_epoch(&self) -> Duration {
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 

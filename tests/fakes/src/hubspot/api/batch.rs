@@ -32,6 +32,7 @@ enum Done {
 
 pub(super) fn serve(context: &mut Context<'_>, at: usize, verb: &str, call: &Call) -> Result<Reply, Refusal> {
     let inputs = inputs(call)?;
+    refuse_keys(context.definition(at)?, verb, &inputs)?;
     refuse_duplicates(context.definition(at)?, &inputs)?;
     let partial = succeeds_in_part(context, verb, &inputs);
     context.store.begin();
@@ -91,6 +92,19 @@ fn inputs(call: &Call) -> Result<Vec<Input<'_>>, Refusal> {
         all.push(Input { number: place + 1, body, id, by, trace: text("objectWriteTraceId") });
     }
     Ok(all)
+}
+
+/// What is not unique is no key, and an upsert needs one that is not the record's id.
+fn refuse_keys(definition: &ObjectType, verb: &str, inputs: &[Input<'_>]) -> Result<(), Refusal> {
+    let by_id = |by: &str| by == "hs_object_id" && verb != "upsert";
+    let wrong = inputs.iter().map(|input| match input.by {
+        None if verb == "upsert" => Some("hs_object_id"),
+        by => by.filter(|by| !by_id(by) && !definition.is_unique(by)),
+    });
+    match wrong.flatten().next().filter(|_| verb != "create") {
+        Some(by) => Err(Refusal::not_unique(verb, &definition.type_id, by)),
+        None => Ok(()),
+    }
 }
 
 fn refuse_duplicates(definition: &ObjectType, inputs: &[Input<'_>]) -> Result<(), Refusal> {
@@ -185,10 +199,7 @@ fn carry_out(
 }
 
 fn upsert(context: &mut Context<'_>, at: usize, input: &Input<'_>) -> Result<Done, Refusal> {
-    let definition = context.definition(at)?;
-    let Some(by) = input.by.filter(|by| definition.is_unique(by)) else {
-        return Err(Refusal::not_unique("upsert", &definition.type_id, input.by.unwrap_or("hs_object_id")));
-    };
+    let by = input.by.unwrap_or_default();
     if input.id.is_empty() {
         return Err(Refusal::validation("id is required"));
     }

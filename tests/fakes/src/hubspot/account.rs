@@ -29,7 +29,7 @@ pub(super) struct Account {
     /// Announces each change of the state to those who wait for one.
     pub(super) changes: watch::Sender<()>,
     clock: Clock,
-    app_id: String,
+    pub(super) app_id: String,
     behaviour: Behaviour,
     /// Requests that are carried out whether their client stays or not.
     pub(super) detached: Mutex<JoinSet<()>>,
@@ -46,7 +46,7 @@ pub(super) struct State {
     /// Locked records, and until when.
     pub(super) locks: HashMap<(usize, u64), u64>,
     pub(super) outage: bool,
-    dice: fastrand::Rng,
+    pub(super) dice: fastrand::Rng,
 }
 
 /// A request under way. Dropping it books its end.

@@ -3,8 +3,9 @@
 //! Written from the vendor's documented facts. Where those leave something open that a client could stumble over,
 //! [`Options`] lets a test choose.
 //!
-//! Left out: webhooks and their signatures, the webhooks journal, pipelines, owners, lists, schemas that change while the account runs, labels of
-//! associations, restoring what is archived, and the other grants than `refresh_token`.
+//! Left out: the delivery of webhooks (a test has to send what [`HubSpot::webhooks`] gives it) and their events of
+//! associations, restoring and privacy; the webhooks journal; pipelines, owners, lists; schemas that change while the
+//! account runs; labels of associations; restoring what is archived; and the grants other than `refresh_token`.
 
 mod access;
 mod account;
@@ -21,6 +22,7 @@ mod schema;
 mod store;
 mod time;
 mod values;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,6 +40,7 @@ pub use options::{DEFAULT_TOKEN, Options, ResultOrder};
 pub use quota::Limits;
 pub use record::{Record, Version};
 pub use schema::{Kind, ObjectType, Property};
+pub use webhooks::{Delivery, sign_v3};
 
 use self::account::{Account, State};
 use crate::http::{Server, serve};
@@ -206,7 +209,13 @@ impl HubSpot {
     /// Archives a live record behind the API's back.
     pub fn archive(&self, object_type: &str, id: u64) -> Option<Record> {
         let now = self.account.now();
-        self.change(|state| state.store.archive(state.store.place(object_type)?, id, now, false))
+        let writer = self.account.writer(false);
+        self.change(|state| {
+            let at = state.store.place(object_type)?;
+            let archived = state.store.archive(at, id, now, false)?;
+            state.store.tell(at, id, "deletion", None, &writer);
+            Some(archived)
+        })
     }
 
     /// Merges two live records behind the API's back. Both ids lead to the new record's.
@@ -228,6 +237,20 @@ impl HubSpot {
     /// Stops the index of search where it is, or lets it go on.
     pub fn hold_index(&self, on: bool) {
         self.account.state().store.index_held = on;
+    }
+
+    /// The webhooks that tell of every change since the last call, signed for `uri`: shuffled, every tenth event twice,
+    /// and fewer than 100 at once. `attempt` counts from 0. The test delivers them.
+    pub fn webhooks(&self, uri: &str, secret: &str, attempt: u64) -> Vec<Delivery> {
+        let now = self.account.now();
+        let mut state = self.account.state();
+        let State { store, dice, .. } = &mut *state;
+        let events = std::mem::take(&mut store.events);
+        let json = events.iter().filter_map(|event| {
+            let singular = &store.tables.get(event.at)?.definition.singular;
+            Some(event.json(singular, &self.account.app_id, attempt))
+        });
+        webhooks::deliveries(json.collect(), dice, uri, secret, now)
     }
 
     /// How many records of a type are not archived.

@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use super::schema::ObjectType;
 use super::time;
 use super::values::{Invalid, normalise};
+use super::webhooks::Event;
 
 /// Ids of every type begin here, so that records of different types have the same ids.
 const FIRST_ID: u64 = 1001;
@@ -55,6 +56,9 @@ pub(super) struct Store {
     pub(super) forbidden: Vec<(String, String, String)>,
     /// What was there before the changes of a batch that may be refused as a whole.
     undo: Option<Vec<(usize, u64, Option<Record>)>>,
+    /// What webhooks have not told yet, and how much of it there was before such a batch.
+    pub(super) events: Vec<Event>,
+    told: usize,
 }
 
 impl Store {
@@ -63,9 +67,9 @@ impl Store {
             let (records, unique, merged, indexed) = Default::default();
             Table { definition, records, unique, merged, indexed, next: FIRST_ID }
         };
-        let (links, pending, forbidden) = Default::default();
+        let (links, pending, forbidden, events) = Default::default();
         let tables = types.into_iter().map(table).collect();
-        Self { tables, links, pending, lag: 0, index_held: false, forbidden, undo: None }
+        Self { tables, links, pending, lag: 0, index_held: false, forbidden, undo: None, events, told: 0 }
     }
 
     /// The table's place, by its name or its id.
@@ -98,6 +102,7 @@ impl Store {
     /// Begins changes that can be undone.
     pub(super) fn begin(&mut self) {
         self.undo = Some(Vec::new());
+        self.told = self.events.len();
     }
 
     /// Keeps the changes.
@@ -110,6 +115,7 @@ impl Store {
         for (at, id, before) in self.undo.take().unwrap_or_default().into_iter().rev() {
             self.replace(at, id, before);
         }
+        self.events.truncate(self.told);
         let tables = &self.tables;
         let lives = |(name, id): (&String, u64)| {
             tables.iter().any(|table| table.definition.name == *name && table.records.contains_key(&id))
@@ -145,6 +151,8 @@ impl Store {
         if let Some(table) = self.tables.get_mut(at) {
             table.next += 1;
         }
+        self.tell(at, id, "creation", None, writer);
+        self.tell_values(at, &record, values, writer);
         Ok(self.put(at, record, writer.now))
     }
 
@@ -159,6 +167,7 @@ impl Store {
         let found = self.tables.get(at).and_then(|table| table.records.get(&id)).cloned();
         let record = found.ok_or_else(|| Refusal::missing("", &[id.to_string()]))?;
         let record = self.written(at, record, values, writer)?;
+        self.tell_values(at, &record, values, writer);
         Ok(self.put(at, record, writer.now))
     }
 
@@ -188,7 +197,32 @@ impl Store {
         }
         record.properties.insert("hs_object_id".into(), record.id());
         record.properties.insert(table.definition.modified().into(), time::iso(writer.now));
-        Some(self.put(at, record, writer.now))
+        let record = self.put(at, record, writer.now);
+        self.tell(at, record.id, "merge", None, writer);
+        if let Some(event) = self.events.last_mut() {
+            event.merged = vec![primary.id, other.id];
+        }
+        Some(record)
+    }
+
+    /// Puts an event where webhooks find it.
+    pub(super) fn tell(
+        &mut self,
+        at: usize,
+        id: u64,
+        kind: &'static str,
+        property: Option<(String, String)>,
+        writer: &Writer,
+    ) {
+        let source = (writer.source_type, writer.source_id.clone());
+        self.events.push(Event { at, id, kind, property, merged: Vec::new(), source, now: writer.now });
+    }
+
+    fn tell_values(&mut self, at: usize, record: &Record, values: &Map<String, Value>, writer: &Writer) {
+        for name in values.keys() {
+            let property = Some((name.clone(), record.value(name).to_owned()));
+            self.tell(at, record.id, "propertyChange", property, writer);
+        }
     }
 
     /// The record with these values, if all of them are good.

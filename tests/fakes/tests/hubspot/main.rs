@@ -11,3 +11,4 @@ mod links;
 mod objects;
 mod search;
 mod values;
+mod webhooks;

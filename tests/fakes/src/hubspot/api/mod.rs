@@ -167,6 +167,7 @@ impl Context<'_> {
         self.check_lock(at, id)?;
         let kind = if for_good { EffectKind::Deleted } else { EffectKind::Archived };
         if let Some(record) = self.store.archive(at, id, self.writer.now, for_good) {
+            self.store.tell(at, id, "deletion", None, &self.writer);
             self.effects.push((kind, at, record, input));
         }
         Ok(())

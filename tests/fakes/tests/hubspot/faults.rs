@@ -45,7 +45,8 @@ async fn every_documented_error_can_be_had_before_and_after_the_commit() {
 #[tokio::test]
 async fn a_429_names_its_policy() {
     let crm = start().await;
-    crm.add_rule(Rule::new(Fault::RateLimit(Policy::TenSecondly)));
+    crm.add_rule(Rule::new(Fault::RateLimit(Policy::TenSecondly)).path_ends("/contacts"));
+    assert_eq!(get(&crm, "/crm/v3/objects/companies").await.status, 200, "not meant");
     let json = get(&crm, CONTACTS).await.json();
     assert_eq!((&json["errorType"], &json["policyName"]), (&json!("RATE_LIMIT"), &json!("TEN_SECONDLY_ROLLING")));
 }

@@ -100,7 +100,7 @@ impl Rule {
 
     /// Only requests whose path ends so, as `/batch/upsert`.
     #[must_use]
-    pub fn path(mut self, end: &str) -> Self {
+    pub fn path_ends(mut self, end: &str) -> Self {
         self.path = Some(end.into());
         self
     }

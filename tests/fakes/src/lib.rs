@@ -18,6 +18,8 @@
 //! # }
 //! ```
 
+mod clock;
 mod http;
 pub mod hubspot;
 pub mod servicenow;
+mod sync;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
-use futures_util::StreamExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::query::Query;
+use crate::http::{decode_params, drain};
 
 /// One request to the instance.
 #[derive(Debug)]
@@ -180,34 +180,8 @@ impl Target {
     }
 }
 
-/// Reads all, keeps up to the limit, and counts the whole. A body left unread would make the kernel reset the
-/// connection, and the client would never see the refusal.
-async fn drain(mut stream: BodyDataStream, limit: usize) -> Option<(Vec<u8>, usize)> {
-    let (mut kept, mut length) = (Vec::new(), 0);
-    while let Some(piece) = stream.next().await {
-        let piece = piece.ok()?;
-        length += piece.len();
-        if length <= limit {
-            kept.extend_from_slice(&piece);
-        } else {
-            kept = Vec::new();
-        }
-    }
-    Some((kept, length))
-}
-
 /// The first of one or several JSON values.
 fn parse(bytes: &[u8]) -> Option<Value> {
     let values = serde_json::Deserializer::from_slice(bytes).into_iter().collect::<Result<Vec<Value>, _>>();
     values.ok()?.into_iter().next()
-}
-
-/// The pairs of a query or a form.
-pub(super) fn decode_params(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
 }

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use super::accounts::Accounts;
 use super::batch::BatchLimits;
 use super::call::{Call, Content, Target};
-use super::clock::Clock;
 use super::control;
 use super::fault::{Fault, Fired, Outcome, Rules, Seen};
 use super::import::{ImportSet, Imports};
@@ -24,9 +23,10 @@ use super::reply::Reply;
 use super::schema::{describe, inherit};
 use super::session::Sessions;
 use super::store::{Change, Store};
-use super::sync::Guarded;
 use super::ticket::Ticket;
+use crate::clock::Clock;
 use crate::http::Ending;
+use crate::sync::Guarded;
 
 /// The whole instance, shared by its connections.
 #[derive(Debug)]

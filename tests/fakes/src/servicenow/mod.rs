@@ -11,7 +11,6 @@ mod accounts;
 mod api;
 mod batch;
 mod call;
-mod clock;
 mod control;
 mod fault;
 mod import;
@@ -29,7 +28,6 @@ mod rights;
 mod schema;
 mod session;
 mod store;
-mod sync;
 mod ticket;
 mod zones;
 
@@ -41,8 +39,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
+pub use crate::clock::Clock;
 pub use batch::BatchLimits;
-pub use clock::Clock;
 pub use fault::{ErrorBody, Fault, RetryAfter, Rule, RuleId};
 pub use import::{Background, ImportSet, TransformMap};
 pub use late::Uncommitted;
@@ -57,8 +55,8 @@ pub use schema::{Column, Table};
 
 use self::instance::Instance;
 use self::store::Values;
-use self::sync::Guarded;
 use crate::http::{Server, serve};
+use crate::sync::Guarded;
 
 /// A running instance. Every method takes `&self`, so that a test can share it. Dropping it ends its connections.
 #[derive(Debug)]

@@ -10,8 +10,9 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use super::accounts::Accounts;
-use super::call::{Call, decode_params};
+use super::call::Call;
 use super::reply::Reply;
+use crate::http::decode_params;
 
 /// Where tokens are given.
 pub(super) const TOKEN: &str = "/oauth_token.do";

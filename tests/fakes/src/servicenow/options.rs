@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::accounts::Accounts;
 use super::batch::BatchLimits;
-use super::clock::Clock;
 use super::import::ImportSet;
 use super::rights::Operation;
 use super::schema::{Column, Table, default_tables, system_tables};
+use crate::clock::Clock;
 
 /// The user that a default instance knows.
 pub const DEFAULT_USER: &str = "svc.sync";

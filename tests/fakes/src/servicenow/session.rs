@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::sync::Guarded;
+use crate::sync::Guarded;
 
 /// The sessions that have requests under way. Others cost nothing.
 #[derive(Debug)]

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::ids::Ids;
 use self::rows::Rows;
-use super::clock::Clock;
 use super::ledger::EffectKind;
 use super::options::UnknownChoice;
 use super::query::Query;
 use super::record::Record;
 use super::rights::Operation;
 use super::schema::Table;
+use crate::clock::Clock;
 
 /// All tables, by name.
 #[derive(Debug)]

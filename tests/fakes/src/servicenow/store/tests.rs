@@ -1,10 +1,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::super::clock::Clock;
 use super::super::query::Query;
 use super::super::record::Record;
 use super::super::schema::{Column, Table};
 use super::{Refusal, Store, Values};
+use crate::clock::Clock;
 
 fn store() -> Store {
     let table = Table::new("account", ["name", "status"])

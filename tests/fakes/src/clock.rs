@@ -1,4 +1,4 @@
-//! The instance's clock, and how it writes a point in time.
+//! A fake's clock, and how ServiceNow writes a point in time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Clock {
     }
 
     /// `YYYY-MM-DD HH:MM:SS` in UTC, with no mark of the zone, as the vendor writes it.
-    pub(super) fn stamp(&self) -> String {
+    pub(crate) fn stamp(&self) -> String {
         Timestamp::try_from(self.now()).unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 }

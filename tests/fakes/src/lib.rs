@@ -21,5 +21,6 @@
 mod clock;
 mod http;
 pub mod hubspot;
+pub mod salesforce;
 pub mod servicenow;
 mod sync;

@@ -199,7 +199,7 @@ impl Ticket {
     async fn settle(&self, call: &Call, fired: Option<Fired>) -> Outcome {
         let carries_out = |fired: &Fired| fired.after_commit || fired.fault.carries_out(call.is_write());
         let reply = fired.as_ref().is_none_or(carries_out).then(|| self.transact(call));
-        if reply.is_some() && call.is_write() {
+        if reply.is_some() && call.is_write() && !self.instance.transaction_time.is_zero() {
             tokio::time::sleep(self.instance.transaction_time).await;
         }
         if let Some(fired) = fired.as_ref().filter(|fired| !fired.after_commit) {

@@ -3,4 +3,8 @@
 
 mod client;
 mod collections;
+mod faults;
+mod limits;
+mod query;
 mod records;
+mod session;

@@ -11,7 +11,7 @@ use super::rule::Rules;
 use super::schema::Object;
 use super::store::{Change, Record, Store, text_of};
 use super::write::{Intent, Locks, Refusal, Writer, check_types, is_foreign_creation, write};
-use super::{EffectKind, collections, describe};
+use super::{EffectKind, bulk, collections, describe};
 use crate::http::Reply;
 
 /// The last version in which an upsert that updates has no body.
@@ -26,6 +26,7 @@ pub(super) struct Context<'a> {
     pub(super) store: &'a mut Store,
     pub(super) locks: &'a mut Locks,
     pub(super) rules: &'a mut Rules,
+    pub(super) jobs: &'a mut bulk::Jobs,
     pub(super) locators: &'a mut BTreeMap<String, Vec<Value>>,
     pub(super) writer: Writer,
     pub(super) changes: Vec<Change>,
@@ -60,6 +61,7 @@ fn route(context: &mut Context<'_>) -> Result<Reply, ApiError> {
             let object = known(context.store, object)?;
             single(context, &object, rest)
         }
+        (_, ["jobs", "ingest", rest @ ..]) => bulk::ingest(context, rest),
         ("POST", ["composite", "sobjects"]) => collections::create(context),
         ("PATCH", ["composite", "sobjects"]) => collections::update(context),
         ("PATCH", ["composite", "sobjects", object, field]) => collections::upsert(context, object, field),

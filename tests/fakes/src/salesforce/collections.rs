@@ -23,9 +23,9 @@ const MOST_READ: usize = 2000;
 const FIRST_UPSERT: u32 = 46;
 
 /// One row to carry out, or why it cannot be.
-struct Row {
-    planned: Result<(Object, Intent, Map<String, Value>), ApiError>,
-    key: Option<String>,
+pub(super) struct Row {
+    pub(super) planned: Result<(Object, Intent, Map<String, Value>), ApiError>,
+    pub(super) key: Option<String>,
 }
 
 pub(super) fn create(context: &mut Context<'_>) -> Result<Reply, ApiError> {
@@ -175,7 +175,7 @@ fn carry_out(context: &mut Context<'_>, rows: Vec<Row>, upsert: bool) -> Result<
 }
 
 /// One row's write, and what a rule for rows makes of it.
-fn one(context: &mut Context<'_>, number: u64, row: Row, upsert: bool) -> Result<Value, ApiError> {
+pub(super) fn one(context: &mut Context<'_>, number: u64, row: Row, upsert: bool) -> Result<Value, ApiError> {
     let (object, intent, body) = row.planned?;
     let text = if context.call.text.is_empty() { String::new() } else { Value::Object(body.clone()).to_string() };
     let keys: Vec<String> = row.key.into_iter().collect();

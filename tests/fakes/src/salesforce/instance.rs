@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::api::{self, Context};
+use super::bulk::Jobs;
 use super::call::Call;
 use super::error::ApiError;
 use super::fault::{Fault, Outcome};
@@ -59,6 +60,7 @@ pub(super) struct State {
     pub(super) daily_limit: u64,
     /// When each call of the last 24 hours came, since 1970-01-01.
     pub(super) calls: VecDeque<Duration>,
+    jobs: Jobs,
     locators: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
@@ -75,6 +77,7 @@ impl Instance {
             outage: false,
             daily_limit: options.daily_limit,
             calls: VecDeque::new(),
+            jobs: Jobs::new(),
             locators: BTreeMap::new(),
         };
         Self {
@@ -274,9 +277,10 @@ impl Ticket {
         let mut writer = instance.writer(USER, self.sequence);
         writer.allow_duplicates = call.option("sforce-duplicate-rule-header", "allowSave") == Some("true");
         let mut state = instance.state.lock();
-        let State { store, locks, rules, locators, ledger, .. } = &mut *state;
+        let State { store, locks, rules, jobs, locators, ledger, .. } = &mut *state;
         let (changes, failed_rows_as_400) = (Vec::new(), instance.failed_rows_as_400);
-        let mut context = Context { call, store, locks, rules, locators, writer, changes, usage, failed_rows_as_400 };
+        let mut context =
+            Context { call, store, locks, rules, jobs, locators, writer, changes, usage, failed_rows_as_400 };
         let reply = api::serve(&mut context);
         for change in context.changes {
             ledger.effect(self.sequence, change);

@@ -1,13 +1,14 @@
-//! A Salesforce org's REST API for records, collections and queries, with faults and a ledger.
+//! A Salesforce org's REST API for records, collections, queries and bulk ingest jobs, with faults and a ledger.
 //!
 //! Written from the vendor's documented facts. Where those leave something open that a client could stumble over,
 //! [`Options`] lets a test choose.
 //!
-//! Left out: Bulk API 2.0, the other composite resources, replication calls, Change Data Capture, record types, rights
+//! Left out: the other composite resources, replication calls, Change Data Capture, record types, rights
 //! by user, the JWT bearer grant, and isolation of updates: an open transaction hides what it creates, not what it
 //! changes.
 
 mod api;
+mod bulk;
 mod call;
 mod collections;
 mod describe;

@@ -55,7 +55,7 @@ impl Rule {
         self
     }
 
-    /// Strikes the rows of collections in the place of requests. Only [`Fault::Error`] can strike a row.
+    /// Strikes the rows of collections and bulk jobs in the place of requests. Only [`Fault::Error`] can strike a row.
     #[must_use]
     pub fn rows(mut self) -> Self {
         self.rows = true;

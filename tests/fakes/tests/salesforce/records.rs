@@ -147,3 +147,17 @@ async fn rules_of_an_object_refuse() {
     let names: Vec<_> = fields["fields"].as_array().unwrap().iter().map(|field| field["name"].clone()).collect();
     assert!(names.contains(&json!("Level")) && !names.contains(&json!("Secret")), "{names:?}");
 }
+
+#[tokio::test]
+async fn a_key_is_free_again_when_its_record_is_deleted_or_has_another() {
+    let crm = start().await;
+    let first = crm.insert("Account", &json!({"Name": "Acme", "Sync_Key__c": "k1"})).unwrap();
+    assert!(crm.delete("Account", first.id()).is_some());
+    let second = send(&crm, "PATCH", K1, json!({"Name": "Acme"})).await;
+    let id = second.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!((second.status, id == first.id()), (201, false));
+    assert!(crm.update("Account", &id, &json!({"Sync_Key__c": "k2"})).is_some());
+    assert_eq!(send(&crm, "GET", K1, Value::Null).await.status, 404);
+    assert_eq!(send(&crm, "DELETE", "/sobjects/Account/Sync_Key__c/k2", Value::Null).await.status, 204);
+    assert_eq!(crm.count("Account"), 0);
+}

@@ -179,7 +179,7 @@ async fn a_transaction_ends_though_its_client_has_left() {
 
 #[tokio::test]
 async fn transactions_that_take_time_meet_without_a_rule() {
-    let options = Options::default().transaction_time(Duration::from_secs(1));
+    let options = Options::default().transaction_time(Duration::from_secs(4));
     let crm = Salesforce::start(options).await.unwrap();
     let (first, second) = tokio::join!(send(&crm, "PATCH", K1, acme()), async {
         assert!(crm.wait_until(|crm| crm.totals().created == 1, PATIENCE).await);

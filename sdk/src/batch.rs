@@ -1,7 +1,5 @@
 //! The events that travel in one request, and what the engine remembers of their entities.
 
-use serde::{Deserialize, Serialize};
-
 use crate::Event;
 
 /// The events of one destination that travel together: one, where the API takes one at a time.
@@ -66,7 +64,7 @@ pub struct Remembered<'a> {
 }
 
 /// Another entity that an event's record refers to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// The entity's type, as in its own events.
     pub kind: String,

@@ -2,15 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{Reference, RetryAfter};
 
 /// What happened to **one** event. Facts only: delays, attempts and pauses are the engine's.
-///
-/// Serializes, so that a connector can keep verdicts in a request's [memo](crate::Outbound::memo). The form
-/// isn't meant for anything that outlives a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The CRM confirmed this event.
     Delivered {
@@ -64,7 +59,7 @@ pub enum Verdict {
 }
 
 /// How far a limit reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Everything that is sent with these credentials.
     Account,
@@ -73,7 +68,7 @@ pub enum Scope {
 }
 
 /// Why something failed, for programs (`code`) and for people (`message`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Reason {
     /// A stable, documented code in `snake_case`, from a bounded set: it becomes a metric's label.

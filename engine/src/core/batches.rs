@@ -20,6 +20,7 @@ const LOOKED_AT: usize = 8;
 struct Group {
     number: u64,
     size: Size,
+    part: Option<u64>,
 }
 
 /// How large a batch may be. One that failed may have failed for a single event's sake: smaller ones tell, before
@@ -62,12 +63,6 @@ impl Core {
     /// The next deliveries that travel together. Nothing where there are none, or where it is worth waiting
     /// for more.
     fn next_batch(&mut self, lane: usize) -> Option<Vec<DeliveryId>> {
-        while let Some(part) = self.lanes.get_mut(lane)?.ready.pop_part() {
-            let part: Vec<_> = part.into_iter().filter(|id| self.is_ready(*id)).collect();
-            if !part.is_empty() {
-                return Some(part);
-            }
-        }
         let limits = self.config.lanes.get(lane)?.connector.endpoint().limits;
         let first = loop {
             let (id, is_retry) = self.lanes.get_mut(lane)?.ready.pop(self.now.mono)?;
@@ -119,8 +114,9 @@ impl Core {
         let now = self.now.mono;
         let linger = self.config.lanes.get(lane)?.linger;
         let state = self.lanes.get_mut(lane)?;
-        // While nothing is under way, waiting for more would only cost time.
-        let until = if is_full || state.is_idle() { None } else { state.ready.gather(now, linger) };
+        // While nothing is under way, waiting for more would only cost time, and nothing is added to a part.
+        let until =
+            if is_full || group.part.is_some() || state.is_idle() { None } else { state.ready.gather(now, linger) };
         if until.is_some() {
             others.splice(0..0, taken.drain(..));
         } else {
@@ -160,7 +156,7 @@ impl Core {
             1 if self.config.retry.max_attempts() > 2 => Size::Small,
             _ => Size::One,
         };
-        let group = Group { number, size };
+        let group = Group { number, size, part: delivery.part };
         Some((group, record.value.as_ref().map_or(0, bytes::Bytes::len)))
     }
 
@@ -180,27 +176,20 @@ impl Core {
         let generation = call.credential_generation;
         self.end_call(id);
         let now = self.now.mono;
-        let kept: Vec<_> = deliveries.into_iter().filter(|id| self.keep_for_part(*id, wrote)).collect();
-        self.fact(Fact::BatchSplit { lane, events: kept.len(), reason });
-        let (left, right) = kept.split_at(kept.len() / 2);
-        let parts = [left.to_vec(), right.to_vec()];
+        self.fact(Fact::BatchSplit { lane, events: deliveries.len(), reason });
         if let Some(state) = self.lanes.get_mut(lane) {
             state.healthy(now, generation);
-            parts.into_iter().filter(|part| !part.is_empty()).for_each(|part| state.ready.push_part(part));
         }
-    }
-
-    /// Whether a delivery of a batch that is taken apart is still ours to send.
-    fn keep_for_part(&mut self, id: DeliveryId, in_doubt: bool) -> bool {
-        if let Some(delivery) = self.deliveries.get_mut(&id) {
-            delivery.in_doubt |= in_doubt;
+        for half in deliveries.chunks(deliveries.len().div_ceil(2)) {
+            let part = self.next_id();
+            for id in half {
+                if let Some(delivery) = self.deliveries.get_mut(id) {
+                    delivery.in_doubt |= wrote;
+                    delivery.part = Some(part);
+                }
+                self.wait_for_lane(lane, *id);
+            }
         }
-        if self.begins_nothing(id) {
-            self.abandon(id);
-            return false;
-        }
-        self.set_stage(id, Stage::Ready);
-        true
     }
 
     fn begin(&mut self, lane: usize, deliveries: Vec<DeliveryId>) {
@@ -245,8 +234,12 @@ impl Core {
     /// Nothing has been sent yet, and one of them is enough to make the connector panic.
     fn each_alone(&mut self, lane: usize, deliveries: Vec<DeliveryId>, message: String) {
         self.fact(Fact::ConnectorPanicked { lane, message });
-        if let Some(state) = self.lanes.get_mut(lane) {
-            deliveries.into_iter().for_each(|id| state.ready.push_part(vec![id]));
+        for id in deliveries {
+            let part = self.next_id();
+            if let Some(delivery) = self.deliveries.get_mut(&id) {
+                delivery.part = Some(part);
+            }
+            self.wait_for_lane(lane, id);
         }
     }
 

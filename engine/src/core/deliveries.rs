@@ -60,6 +60,8 @@ pub(super) struct Delivery {
     pub(super) claimed: Option<(Token, Duration)>,
     /// Whether it is a replay of a dead letter.
     pub(super) replay: bool,
+    /// The part that it has been in since its batch was taken apart: it travels with nothing else.
+    pub(super) part: Option<u64>,
     /// How often another delivery has held its claim in a row.
     pub(super) held: u32,
 }
@@ -157,6 +159,7 @@ impl Core {
                 waits_for: None,
                 claimed: None,
                 replay,
+                part: None,
                 held: 0,
             },
         );

@@ -13,8 +13,6 @@ pub(crate) struct ReadyQueue {
     /// Those that have failed before.
     retries: VecDeque<DeliveryId>,
     budget: Option<RetryBudget>,
-    /// Parts of batches that were refused as a whole: each travels apart from everything else.
-    parts: VecDeque<Vec<DeliveryId>>,
     /// Since when a batch is being filled.
     gathering: Option<Duration>,
 }
@@ -26,20 +24,18 @@ impl ReadyQueue {
             first_attempts: VecDeque::new(),
             retries: VecDeque::new(),
             budget: retry_budget.map(RetryBudget::new),
-            parts: VecDeque::new(),
             gathering: None,
         }
     }
 
     /// How many batches want to be sent, at most.
     pub(crate) fn len(&self) -> usize {
-        self.first_attempts.len() + self.retries.len() + self.parts.len()
+        self.first_attempts.len() + self.retries.len()
     }
 
     /// Whether there is something to send now.
     pub(crate) fn has_some(&mut self, now: Duration) -> bool {
-        let has_first = !self.parts.is_empty() || !self.first_attempts.is_empty();
-        has_first || (!self.retries.is_empty() && self.retry_blocked(now).is_none())
+        !self.first_attempts.is_empty() || (!self.retries.is_empty() && self.retry_blocked(now).is_none())
     }
 
     /// A delivery may be sent now. One that made the lane wait comes behind the others, so that it
@@ -92,15 +88,6 @@ impl ReadyQueue {
     /// A batch is sent.
     pub(crate) fn gathered(&mut self) {
         self.gathering = None;
-    }
-
-    /// These travel together, and with nothing else.
-    pub(crate) fn push_part(&mut self, part: Vec<DeliveryId>) {
-        self.parts.push_back(part);
-    }
-
-    pub(crate) fn pop_part(&mut self) -> Option<Vec<DeliveryId>> {
-        self.parts.pop_front()
     }
 
     /// When the next retry may be made, where one has to wait for it.

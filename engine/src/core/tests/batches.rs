@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::core::Quota;
+
 use super::{Bench, CoreLimits, Fact, Input, Outcome, Record, SECOND, Sent, Toy, event, record, reply};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -209,4 +211,14 @@ fn what_has_ended_ends_at_once_and_the_others_go_on() {
     let again: Vec<_> = bench.open().iter().map(|path| (*path).to_owned()).collect();
     assert!(!again.iter().any(|path| names(path.split('?').next().unwrap(), "e0")), "{again:?}");
     assert!(again[0].contains("?doubt"), "an earlier request has written: {again:?}");
+}
+
+/// Claims grow old between the windows: parts stay parts all the same.
+#[test]
+fn a_culprit_is_found_within_a_tiny_quota() {
+    let quota = Quota { name: "few".into(), requests: 2, window: SECOND * 300, aligned: false, reserve: 0.0 };
+    let mut bench = Bench::built(vec![Toy::new(true, 8, 1)], |config| config.lanes[0].pace.quotas.push(quota));
+    feed(&mut bench, (0..8).map(|offset| event(offset, &entity(offset))).collect::<Vec<_>>());
+    let letters = play(&mut bench, 3000, |path| if names(path, "e3") { 413 } else { 200 });
+    assert_eq!((letters, bench.committed()), (vec![3], Some(8)));
 }

@@ -65,9 +65,10 @@ impl Core {
     /// The delivery begins: its lane's shadow is asked what it would have made of the event.
     pub(super) fn shadow(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get(&id) else { return };
-        let (lane, event) = (delivery.lane, Arc::clone(&delivery.event));
+        let lane = delivery.lane;
         let Some(config) = self.config.lanes.get(lane) else { return };
         let Some(shadow) = &config.shadow else { return };
+        let event = Arc::clone(&delivery.event);
         match calls::guarded(|| compare(config.connector.as_ref(), shadow.as_ref(), &event)) {
             Ok(None) => {}
             Ok(Some(outcome)) => self.fact(Fact::Shadowed { lane, event, outcome }),
